@@ -1,0 +1,1 @@
+//! The operator: turns each `MqttRoute` into one worker Deployment and what it needs.

@@ -1,0 +1,1 @@
+//! The test beds: real brokers and databases on free loopback ports.

@@ -1,0 +1,101 @@
+//! What a connection needs to know.
+
+use std::{path::PathBuf, time::Duration};
+
+/// How to reach the broker and as whom.
+#[derive(Clone, Debug)]
+pub struct SessionConfig {
+    /// `mqtt://`, `mqtts://`, `ws://` or `wss://`.
+    pub url: url::Url,
+    /// The MQTT client identifier: the session's identity on the broker.
+    pub client_id: String,
+    /// Read again before each connection.
+    pub credentials: Credentials,
+    /// For `mqtts` and `wss`.
+    pub tls: TlsConfig,
+    /// Default 15 s.
+    pub keep_alive: Duration,
+    /// Whether an earlier session of this client id is discarded (clean start).
+    pub clean_start: bool,
+    /// How long the broker keeps the session after a disconnect; zero ends it with the connection.
+    pub session_expiry: Duration,
+    /// Unacknowledged QoS 1 and 2 messages that the broker may have on the way, 1–65,535.
+    pub receive_maximum: u16,
+    /// Larger packets are discarded by the broker. Bytes. Default 1 MiB.
+    pub maximum_packet_size: u32,
+    /// Of TCP, TLS and CONNACK together. Default 10 s.
+    pub connect_timeout: Duration,
+    /// The longest pause between two attempts. Default 30 s.
+    pub max_backoff: Duration,
+    /// The barrier topic is `<prefix>/<client id>`. Default `routemq/barrier`.
+    pub barrier_prefix: String,
+}
+
+impl SessionConfig {
+    /// The defaults for a durable session of `client_id`.
+    #[must_use]
+    pub fn new(url: url::Url, client_id: impl Into<String>) -> Self {
+        Self {
+            url,
+            client_id: client_id.into(),
+            credentials: Credentials::None,
+            tls: TlsConfig::default(),
+            keep_alive: Duration::from_secs(15),
+            clean_start: false,
+            session_expiry: Duration::from_secs(3600),
+            receive_maximum: 1000,
+            maximum_packet_size: 1024 * 1024,
+            connect_timeout: Duration::from_secs(10),
+            max_backoff: Duration::from_secs(30),
+            barrier_prefix: "routemq/barrier".to_owned(),
+        }
+    }
+}
+
+/// Where the login comes from.
+#[derive(Clone, Default)]
+pub enum Credentials {
+    /// No login.
+    #[default]
+    None,
+    /// Known from the start.
+    Static(Login),
+    /// A folder with the files `username` and `password` (either may be missing), as Kubernetes mounts a Secret.
+    Folder(PathBuf),
+}
+
+/// A user name, a password, either or both (MQTT 5 allows a password alone).
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Login {
+    /// MQTT 5, 3.1.3.5.
+    pub username: Option<String>,
+    /// MQTT 5, 3.1.3.6.
+    pub password: Option<String>,
+}
+
+/// PEM files, read again before each connection.
+#[derive(Clone, Debug, Default)]
+pub struct TlsConfig {
+    /// The authority to trust; `None`: the system's roots.
+    pub ca: Option<PathBuf>,
+    /// The client's certificate chain and its key.
+    pub client: Option<(PathBuf, PathBuf)>,
+}
+
+// === Debug without secrets ===
+
+impl std::fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::None => f.write_str("None"),
+            Self::Static(login) => f.debug_tuple("Static").field(login).finish(),
+            Self::Folder(path) => f.debug_tuple("Folder").field(path).finish(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Login").field("username", &self.username).finish_non_exhaustive()
+    }
+}

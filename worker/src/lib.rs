@@ -1,0 +1,5 @@
+//! The worker: routes MQTT messages through middleware to handlers, and acknowledges each when its
+//! outcome is final.
+//!
+//! The hot path reads in one direction:
+//! `session → delivery → router → middleware → handler → outcome → ordered ack`.

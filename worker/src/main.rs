@@ -1,0 +1,3 @@
+//! The `routemq` command.
+
+fn main() {}
