@@ -13,6 +13,9 @@ pub trait Receiver: Send + 'static {
     fn deliver(&mut self, delivery: Delivery);
     /// The end of a turn: everything that was read has been delivered.
     fn flush(&mut self) {}
+    /// CONNACK accepted a connection; called before its first delivery. `session_present`: whether the broker
+    /// still has the session, and so sends again every QoS 1 and 2 message that is not acknowledged.
+    fn connected(&mut self, _epoch: u32, _session_present: bool) {}
     /// A connection was lost: tokens with an epoch ≤ `epoch` will acknowledge nothing.
     fn disconnected(&mut self, _epoch: u32) {}
 }
