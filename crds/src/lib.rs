@@ -5,6 +5,7 @@
 //! table that comes out, and `routemq check` says what is wrong before either sees it.
 
 pub mod compile;
+mod definition;
 pub mod document;
 pub mod expression;
 pub mod problem;
@@ -12,3 +13,5 @@ pub mod table;
 pub mod template;
 pub mod topic;
 pub mod v1alpha1;
+
+pub use definition::{crd, crd_yaml};

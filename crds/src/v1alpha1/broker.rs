@@ -1,14 +1,16 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{KeyRef, NameRef};
+use super::{KeyRef, NameRef, bounds, rules};
 
 /// Where messages come from. Every field defaults to the operator's own.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::of(&[rules::BROKER_TLS])))]
 pub struct Broker {
     /// `mqtt://`, `mqtts://`, `ws://` or `wss://`, a host and, if it is not the scheme's own, a port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "bounds::broker_url")]
     pub url: Option<String>,
     /// A Secret with the keys `username` and `password`; either may be missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]

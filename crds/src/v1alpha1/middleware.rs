@@ -4,11 +4,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{KeyRef, LogLevel};
+use super::{KeyRef, LogLevel, bounds, rules};
 
 /// One step before the handlers: exactly one key.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::of(&[rules::ONE_MIDDLEWARE])))]
 pub struct Middleware {
     /// Logs each message with its outcome and time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -53,14 +54,17 @@ pub struct LogMiddleware {
 /// Rejects messages without a known key; the key is removed before the next step. Exactly one of `field` and `userProperty`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::of(&[rules::KEY_SOURCE])))]
 pub struct ApiKey {
     /// The keys, one a line.
     pub secret_ref: KeyRef,
     /// The dotted path of the payload field that holds the key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "bounds::field_path")]
     pub field: Option<String>,
     /// The MQTT 5 user property that holds the key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "bounds::field_path")]
     pub user_property: Option<String>,
 }
 
@@ -69,14 +73,18 @@ pub struct ApiKey {
 #[serde(rename_all = "camelCase")]
 pub struct RateLimit {
     /// Messages per `perSeconds`.
+    #[schemars(schema_with = "bounds::count")]
     pub limit: i32,
     /// The span of `limit`.
+    #[schemars(schema_with = "bounds::window_seconds")]
     pub per_seconds: i32,
     /// Messages let through at once after a pause. Default `limit`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "bounds::count")]
     pub burst: Option<i32>,
     /// CEL: each value has a bucket of its own. Default: the topic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "bounds::expression")]
     pub key: Option<String>,
     /// What happens beyond the limit. Default `Drop`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -88,6 +96,7 @@ pub struct RateLimit {
 
 /// What happens beyond a rate limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = bounds::forget_description)]
 pub enum RateLimitAction {
     /// Acknowledged without work, counted.
     #[default]
@@ -102,6 +111,7 @@ pub enum RateLimitAction {
 
 /// Whether each worker has the whole limit or its share of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = bounds::forget_description)]
 pub enum RateLimitScope {
     /// The limit holds per worker, exactly.
     #[default]
@@ -114,15 +124,18 @@ pub enum RateLimitScope {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Filter {
     /// CEL; false means dropped, counted.
+    #[schemars(schema_with = "bounds::expression")]
     pub expression: String,
 }
 
 /// Rejects payloads that break a JSON Schema. Exactly one of `schema` and `configMapRef`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::of(&[rules::SCHEMA_SOURCE])))]
 pub struct Validate {
     /// The schema itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "bounds::any_object")]
     pub schema: Option<BTreeMap<String, Value>>,
     /// A ConfigMap's key that holds the schema as JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -131,12 +144,15 @@ pub struct Validate {
 
 /// Sets and removes payload fields.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(extend("x-kubernetes-validations" = rules::of(&[rules::TRANSFORM])))]
 pub struct Transform {
     /// Field to CEL expression.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "bounds::expressions")]
     pub set: BTreeMap<String, String>,
     /// Fields to take away, after `set`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "bounds::field_names")]
     pub remove: Vec<String>,
 }
 
@@ -145,9 +161,11 @@ pub struct Transform {
 #[serde(rename_all = "camelCase")]
 pub struct Dedup {
     /// CEL.
+    #[schemars(schema_with = "bounds::expression")]
     pub key: String,
     /// How long a key is remembered. Default 300.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "bounds::window_seconds")]
     pub window_seconds: Option<i32>,
     /// Where keys are remembered. Default `Memory`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -156,6 +174,7 @@ pub struct Dedup {
 
 /// Where dedup keys are remembered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(transform = bounds::forget_description)]
 pub enum DedupStore {
     /// In the worker: lost with it, not shared.
     #[default]
@@ -168,6 +187,7 @@ pub enum DedupStore {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Timeout {
     /// Beyond it the message fails as transient.
+    #[schemars(schema_with = "bounds::timeout_seconds")]
     pub seconds: i32,
 }
 
@@ -175,8 +195,10 @@ pub struct Timeout {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CustomMiddleware {
     /// The name it is registered under.
+    #[schemars(schema_with = "bounds::registered_name")]
     pub name: String,
     /// Given to it as it stands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "bounds::any_object")]
     pub config: Option<BTreeMap<String, Value>>,
 }

@@ -3,6 +3,7 @@
 //! Types only. What a field means is said on the field; what a whole spec means is
 //! [`crate::compile`]'s business.
 
+mod bounds;
 mod broker;
 mod delivery;
 mod group;
@@ -11,6 +12,7 @@ mod middleware;
 mod pod;
 mod reference;
 mod route;
+pub(crate) mod rules;
 mod spec;
 mod status;
 

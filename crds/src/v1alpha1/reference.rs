@@ -1,10 +1,13 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::bounds;
+
 /// Names an object of the same namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct NameRef {
     /// The object's name.
+    #[schemars(schema_with = "bounds::object_name")]
     pub name: String,
 }
 
@@ -12,7 +15,9 @@ pub struct NameRef {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KeyRef {
     /// The object's name.
+    #[schemars(schema_with = "bounds::object_name")]
     pub name: String,
     /// The key within it.
+    #[schemars(schema_with = "bounds::data_key")]
     pub key: String,
 }

@@ -23,9 +23,11 @@ pub struct MqttRouteStatus {
     pub route_count: i32,
     /// Per route: the filter it subscribes to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     pub routes: Vec<RouteStatus>,
     /// `Accepted`, `ReferencesResolved`, `Subscribed`, `Progressing`, `Degraded`, `Ready`: each always present.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
 }
 
