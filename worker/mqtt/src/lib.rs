@@ -20,7 +20,7 @@ pub mod publisher;
 pub mod session;
 
 pub use config::{Credentials, Login, SessionConfig, TlsConfig};
-pub use message::{AckToken, Delivery, Properties, Publish, QoS};
+pub use message::{AckToken, Delivery, Properties, Publish, QoS, SubscriptionIds};
 pub use publisher::{Outgoing, PublishError, Published, Publisher};
 pub use session::{
     Acks, ConnectionState, End, FilterState, Receiver, Session, SessionHandle, SessionStatus,

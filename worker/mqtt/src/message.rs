@@ -28,6 +28,8 @@ pub struct Publish {
     pub retain: bool,
     /// Whether the broker sends it again.
     pub duplicate: bool,
+    /// The subscriptions that this copy was sent for; empty where the broker does not say.
+    pub subscriptions: SubscriptionIds,
     /// `None` where the packet has none worth keeping.
     pub properties: Option<Box<Properties>>,
 }
@@ -47,8 +49,51 @@ pub struct Properties {
     pub payload_is_utf8: Option<bool>,
     /// In order; names may repeat.
     pub user: Vec<(String, String)>,
-    /// The subscriptions that this copy was sent for; empty where the broker does not say.
-    pub subscription_identifiers: Vec<u32>,
+}
+
+/// The subscription identifiers of one copy (MQTT 5, 3.3.2.3.8). The usual one is kept inline, so
+/// that a message of a shared subscription allocates nothing for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SubscriptionIds {
+    /// 0: none, which MQTT never sends.
+    first: u32,
+    /// Those after the first; a broker that merges overlapping filters sends several.
+    rest: Option<Box<Vec<u32>>>,
+}
+
+impl SubscriptionIds {
+    /// Adds one; zero, which MQTT forbids, is left out.
+    pub fn push(&mut self, identifier: u32) {
+        if self.first == 0 {
+            self.first = identifier;
+        } else if identifier != 0 {
+            self.rest.get_or_insert_default().push(identifier);
+        }
+    }
+
+    /// Whether the broker named none.
+    pub fn is_empty(&self) -> bool {
+        self.first == 0
+    }
+
+    /// Whether this copy was sent for the subscription `identifier`.
+    pub fn contains(&self, identifier: u32) -> bool {
+        self.iter().any(|own| own == identifier)
+    }
+
+    /// In the order of the packet.
+    pub fn iter(&self) -> impl Iterator<Item = u32> {
+        let first = (self.first != 0).then_some(self.first);
+        first.into_iter().chain(self.rest.iter().flat_map(|rest| rest.iter().copied()))
+    }
+}
+
+impl FromIterator<u32> for SubscriptionIds {
+    fn from_iter<I: IntoIterator<Item = u32>>(identifiers: I) -> Self {
+        let mut ids = Self::default();
+        identifiers.into_iter().for_each(|identifier| ids.push(identifier));
+        ids
+    }
 }
 
 /// A message and the debt that comes with it.

@@ -17,7 +17,7 @@ pub struct Outgoing {
     pub qos: QoS,
     /// Kept by the broker for later subscribers.
     pub retain: bool,
-    /// `subscription_identifiers` are ignored.
+    /// What goes with it.
     pub properties: Option<Box<Properties>>,
 }
 

@@ -71,6 +71,8 @@ pub enum ConnectionState {
     Waiting {
         /// The last failure: what failed, and how to mend it.
         reason: String,
+        /// Whether another connection took the client id (DISCONNECT 0x8E).
+        taken_over: bool,
     },
     /// Ended by [`SessionHandle::stop`].
     Stopped,
@@ -87,6 +89,8 @@ pub struct SessionStatus {
     pub filters: BTreeMap<String, FilterState>,
     /// Whether the broker refuses the barrier (two quiet seconds stand in).
     pub no_barrier: bool,
+    /// Acknowledgements that came for an earlier connection and were discarded, since the start.
+    pub late_acks: u64,
 }
 
 /// What becomes of the session on the broker.
