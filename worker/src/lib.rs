@@ -3,3 +3,6 @@
 //!
 //! The hot path reads in one direction:
 //! `session → delivery → router → middleware → handler → outcome → ordered ack`.
+
+pub mod config;
+pub mod logging;
