@@ -1,1 +1,40 @@
-//! The test beds: real brokers and databases on free loopback ports.
+//! The test beds: real brokers and databases on free loopback ports, a proxy that breaks
+//! connections, an independent MQTT client, and `routemq` itself as a child process.
+//!
+//! # Guarantees
+//! - Every server has a directory of its own and listens on loopback only.
+//! - Every process ends with its handle, and with the test process, however that ends.
+//! - A failed test leaves its directories in place and prints where they are.
+//!
+//! This crate depends on no other crate of the workspace, so each of them may use it in its tests.
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "this crate is test code: a step that fails is a test that fails"
+)]
+
+mod certificates;
+mod client;
+mod database;
+mod directory;
+mod eventually;
+mod mosquitto;
+mod port;
+mod process;
+mod program;
+mod proxy;
+mod worker;
+
+pub use certificates::{Authority, Certificate};
+pub use client::{Client, ClientConfig, Received};
+pub use database::{MariaDb, MariaDbConfig, Postgres, PostgresConfig, Rows};
+pub use directory::Directory;
+pub use eventually::{ensure, eventually};
+pub use mosquitto::{Mosquitto, MosquittoConfig, MosquittoTls};
+pub use port::free_port;
+pub use process::{Launch, Owner, Process, Signal};
+pub use program::{program, version_of};
+pub use proxy::{Direction, Frame, Proxy, Verdict};
+pub use worker::{WorkerConfig, WorkerProcess, routemq_binary};

@@ -1,0 +1,66 @@
+//! Initialised data directories, made once and copied.
+
+use std::{
+    env, fs,
+    os::unix::fs::chown,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::{Directory, Owner, version_of};
+
+/// Copies the template `name` for this version of `server` to `target` (which must not exist), made by `make` where
+/// there is none yet.
+pub(super) fn copy(
+    name: &str,
+    server: &Path,
+    target: &Path,
+    owner: Option<Owner>,
+    make: impl FnOnce(&Path),
+) {
+    let version =
+        version_of(server, "--version").replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+    let template = folder().join(format!("{name}-{version}"));
+    if !template.is_dir() {
+        create(&template, make);
+    }
+    duplicate(&template, target);
+    give(target, owner);
+}
+
+/// Beside what cargo builds, so that it goes with `cargo clean` and survives from run to run.
+fn folder() -> PathBuf {
+    let executable = env::current_exe().expect("a process knows its executable");
+    let target = executable.ancestors().find(|folder| folder.ends_with("target"));
+    target.map_or_else(env::temp_dir, Path::to_owned).join("test-templates")
+}
+
+/// Several processes may come here at once: each makes its own, one rename wins.
+fn create(template: &Path, make: impl FnOnce(&Path)) {
+    let directory = Directory::new("template");
+    let made = directory.path().join("made");
+    make(&made);
+    let near = template.with_extension(format!("{}", std::process::id()));
+    fs::create_dir_all(template.parent().expect("it has a folder")).unwrap();
+    duplicate(&made, &near);
+    if fs::rename(&near, template).is_err() {
+        let _ = fs::remove_dir_all(&near);
+    }
+    assert!(template.is_dir(), "cannot make {}", template.display());
+}
+
+fn duplicate(from: &Path, to: &Path) {
+    let status = Command::new("cp").arg("-r").arg("--reflink=auto").arg(from).arg(to).status();
+    assert!(status.unwrap().success(), "cannot copy {} to {}", from.display(), to.display());
+}
+
+/// Everything below `path` to `owner`.
+pub(super) fn give(path: &Path, owner: Option<Owner>) {
+    let Some(Owner { user, group }) = owner else { return };
+    chown(path, Some(user), Some(group)).unwrap();
+    if path.is_dir() {
+        for entry in fs::read_dir(path).unwrap() {
+            give(&entry.unwrap().path(), owner);
+        }
+    }
+}
