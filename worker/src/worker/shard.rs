@@ -321,11 +321,15 @@ mod tests {
         let mut expected: BTreeMap<u64, Vec<Event>> = BTreeMap::new();
         for job in jobs {
             let end = if job.panics { Event::Panicked } else { Event::Done };
-            expected.entry(job.key).or_default().extend([Event::Started(job.number), end(job.number)]);
+            expected
+                .entry(job.key)
+                .or_default()
+                .extend([Event::Started(job.number), end(job.number)]);
         }
         let mut seen: BTreeMap<u64, Vec<Event>> = BTreeMap::new();
         for event in journal.events() {
-            let (Event::Started(n) | Event::Done(n) | Event::Panicked(n) | Event::GivenBack(n)) = event;
+            let (Event::Started(n) | Event::Done(n) | Event::Panicked(n) | Event::GivenBack(n)) =
+                event;
             seen.entry(jobs[n].key).or_default().push(event);
         }
         prop_assert_eq!(seen, expected);
@@ -343,7 +347,11 @@ mod tests {
     }
 
     fn paused() -> tokio::runtime::Runtime {
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
+        tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap()
     }
 
     proptest! {
@@ -390,10 +398,7 @@ mod tests {
         bed.tell(Command::Run(vec![Job { epoch: Some(2), ..job(4, 1, 0) }]));
         let mut rest = bed.pass(1).await.split_off(2);
         rest[..2].sort_by_key(|event| *event == GivenBack(3));
-        assert_eq!(
-            rest,
-            [GivenBack(1), GivenBack(3), Started(2), Done(2), Started(4), Done(4)]
-        );
+        assert_eq!(rest, [GivenBack(1), GivenBack(3), Started(2), Done(2), Started(4), Done(4)]);
     }
 
     #[tokio::test(start_paused = true)]
