@@ -7,5 +7,31 @@
 #[cfg(feature = "dev-broker")]
 pub mod broker;
 pub mod config;
+mod dead_letter;
+pub mod engine;
+mod eval;
+pub mod extract;
+pub mod handler;
+pub mod health;
 pub mod logging;
+pub mod message;
+pub mod middleware;
+pub mod outbox;
+pub mod outcome;
+pub mod payload;
+pub mod registry;
+mod retry;
+pub mod router;
+pub mod secrets;
 pub mod worker;
+
+pub use engine::{Engine, Next, Resources};
+pub use health::Health;
+pub use message::{Message, Received};
+pub use outbox::{Outbox, Recorder};
+pub use outcome::{Failure, FailureKind, Final, FinalOutcome, Outcome, Reason, class};
+pub use payload::Payload;
+pub use registry::Registry;
+/// The MQTT side: messages, properties, publish errors.
+pub use routemq_mqtt as mqtt;
+pub use secrets::Secrets;

@@ -1,0 +1,69 @@
+//! The way through the middleware to the handlers.
+
+use std::{panic::AssertUnwindSafe, sync::Arc};
+
+use futures::FutureExt as _;
+
+use super::{Compiled, handlers};
+use crate::{
+    message::Message,
+    middleware::{Around, Entered, Log},
+    outcome::{Failure, Outcome, class},
+};
+
+/// The steps after a middleware: the rest of the middleware, then the handlers.
+#[derive(Clone, Debug)]
+pub struct Next {
+    route: Arc<Compiled>,
+    at: usize,
+}
+
+impl Next {
+    /// Runs the rest. Retries happen inside: what comes back is what the message came to.
+    pub async fn run(self, message: Message) -> Outcome {
+        run(&self.route, self.at, message).await
+    }
+}
+
+/// Runs the steps from `from` on, then the handlers. Built-in steps are walked without boxing.
+pub(super) async fn run(route: &Arc<Compiled>, from: usize, message: Message) -> Outcome {
+    let logs = logs(route, from);
+    if logs.clone().next().is_none() {
+        return walk(route, from, message).await;
+    }
+    let (received, started) = (Arc::clone(message.received()), tokio::time::Instant::now());
+    let outcome = walk(route, from, message).await;
+    logs.for_each(|log| log.write(&received, &outcome, started.elapsed()));
+    outcome
+}
+
+/// The `log` steps up to the first step that wraps the rest: that one's rest logs for itself.
+fn logs(route: &Compiled, from: usize) -> impl Iterator<Item = &Log> + Clone {
+    let steps = route.steps[from..].iter();
+    steps.take_while(|step| step.around().is_none()).filter_map(|step| step.log())
+}
+
+async fn walk(route: &Arc<Compiled>, from: usize, mut message: Message) -> Outcome {
+    for (at, step) in route.steps.iter().enumerate().skip(from) {
+        if let Some(around) = step.around() {
+            let next = Next { route: Arc::clone(route), at: at + 1 };
+            return Box::pin(wrap(around, message, next)).await;
+        }
+        match step.enter(&mut message, &route.shared).await {
+            Entered::Continue => {}
+            Entered::End(outcome) => return outcome,
+        }
+    }
+    handlers::run(route, &message).await
+}
+
+async fn wrap(around: &Around, message: Message, next: Next) -> Outcome {
+    let shared = Arc::clone(&next.route.shared);
+    let work = AssertUnwindSafe(around.run(message, next, &shared));
+    work.catch_unwind().await.unwrap_or_else(|_| Outcome::Failed(panicked()))
+}
+
+/// What a panic of custom code becomes; its own words are on stderr, they may quote the message.
+pub(super) fn panicked() -> Failure {
+    Failure::transient(class::PANIC, "the code panicked; its message is on standard error")
+}

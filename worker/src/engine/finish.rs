@@ -1,0 +1,71 @@
+//! From the chain's outcome to one that is final.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use super::{Compiled, chain};
+use crate::{
+    dead_letter,
+    message::{Message, Received},
+    outcome::{Failure, Final, FinalOutcome, Outcome},
+    retry::Retry,
+};
+
+/// A discarded message is logged, then only each so many of its route.
+const LOG_EACH: u64 = 1000;
+
+/// Runs a message to its end.
+pub(super) async fn handle(route: &Arc<Compiled>, message: Message) -> Final {
+    let received = Arc::clone(message.received());
+    let outcome = match settle(route, message).await {
+        Outcome::Done => FinalOutcome::Done,
+        Outcome::Dropped(reason) => FinalOutcome::Dropped(reason),
+        Outcome::Rejected(reason) => FinalOutcome::Rejected(reason),
+        Outcome::Failed(failure) => give_up(route, &received, &failure).await,
+    };
+    Final { outcome, attempts: received.progress.attempts.load(Ordering::Relaxed) }
+}
+
+/// Runs the chain. A handler's failure comes back when its retries are used up; a failure of the
+/// middleware itself is retried here, from the message as it came: finished handlers are not run again.
+async fn settle(route: &Arc<Compiled>, message: Message) -> Outcome {
+    let received = Arc::clone(message.received());
+    let mut retry = Retry::new(route.shared.max_attempts, &route.shared.health);
+    let mut next = Some(message);
+    loop {
+        let message = next.take().unwrap_or_else(|| Message::again(Arc::clone(&received)));
+        let failure = match once(route, message).await {
+            Outcome::Failed(failure) => failure,
+            outcome => return outcome,
+        };
+        if let Err(failure) = retry.after(failure).await {
+            received.progress.attempts.fetch_max(failure.attempts, Ordering::Relaxed);
+            return Outcome::Failed(failure);
+        }
+        route.counters.retries.up();
+    }
+}
+
+async fn once(route: &Arc<Compiled>, message: Message) -> Outcome {
+    match message.payload().check() {
+        Ok(()) => chain::run(route, 0, message).await,
+        Err(error) => Outcome::Failed(error.into()),
+    }
+}
+
+async fn give_up(route: &Compiled, received: &Received, failure: &Failure) -> FinalOutcome {
+    if let Some(topic) = &route.dead_letter {
+        dead_letter::publish(topic, route, received, failure).await;
+        return FinalOutcome::DeadLettered(failure.class);
+    }
+    let before = route.counters.discarded.up();
+    if before % LOG_EACH == 0 {
+        tracing::warn!(
+            route = &**received.route(),
+            class = failure.class,
+            error = failure.describe(512),
+            discarded = before + 1,
+            "a message is given up: the spec names no delivery.deadLetter"
+        );
+    }
+    FinalOutcome::Discarded(failure.class)
+}

@@ -1,0 +1,67 @@
+//! The handlers of a route, in order, each tried until it is done or given up.
+
+use std::{panic::AssertUnwindSafe, sync::atomic::Ordering};
+
+use futures::FutureExt as _;
+
+use super::{Compiled, chain::panicked};
+use crate::{
+    handler,
+    message::Message,
+    outcome::{Failure, Outcome},
+    retry::Retry,
+};
+
+/// Runs the handlers that are not finished yet.
+pub(super) async fn run(route: &Compiled, message: &Message) -> Outcome {
+    let progress = &message.progress;
+    let first = progress.finished.load(Ordering::Relaxed);
+    for (index, handler) in route.handlers.iter().enumerate().skip(first) {
+        match persist(route, handler, message).await {
+            Outcome::Done => progress.finished.store(index + 1, Ordering::Relaxed),
+            other => return other,
+        }
+    }
+    Outcome::Done
+}
+
+/// Tries one handler until it ends in something else than a failure that may pass.
+async fn persist(route: &Compiled, handler: &handler::Compiled, message: &Message) -> Outcome {
+    let shared = &route.shared;
+    let mut retry = Retry::new(shared.max_attempts, &shared.health);
+    loop {
+        message.progress.attempts.fetch_max(retry.attempts(), Ordering::Relaxed);
+        let failure = match attempt(route, handler, message).await {
+            Outcome::Failed(failure) => failure,
+            outcome => return outcome,
+        };
+        tracing::debug!(
+            route = &*route.info.name,
+            handler = handler.kind(),
+            class = failure.class,
+            attempt = retry.attempts(),
+            "a handler failed"
+        );
+        match retry.after(failure).await {
+            Ok(()) => route.counters.retries.up(),
+            Err(failure) => return Outcome::Failed(failure),
+        };
+    }
+}
+
+/// One attempt: bounded in time, and a panic stays inside.
+async fn attempt(route: &Compiled, handler: &handler::Compiled, message: &Message) -> Outcome {
+    let work = AssertUnwindSafe(handler.run(message, route)).catch_unwind();
+    match tokio::time::timeout(route.shared.timeout, work).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_)) => Outcome::Failed(panicked()),
+        Err(_) => Outcome::Failed(timed_out(route, handler)),
+    }
+}
+
+fn timed_out(route: &Compiled, handler: &handler::Compiled) -> Failure {
+    let seconds = route.shared.timeout.as_secs_f32();
+    let words = format!("the {} handler took longer than {seconds} s", handler.kind());
+    let (kind, class) = handler.on_timeout();
+    Failure::new(kind, class, words)
+}

@@ -1,0 +1,242 @@
+//! One table, ready to run: from a received PUBLISH to an outcome that is final.
+//!
+//! # Flow
+//! 1. [`Engine::admit`] finds the route. No route: the caller counts it and acknowledges.
+//! 2. [`Engine::handle`] runs the middleware once, outer to inner, then the handlers in order.
+//! 3. A handler that fails transiently is tried again, alone: the handlers before it never run twice for this delivery.
+//! 4. What fails for good goes to the dead letter topic, and `handle` returns when the broker has confirmed that.
+//!
+//! # Guarantees
+//! - When `handle` returns, the message may be acknowledged: its work is done, or its dead letter is stored,
+//!   or the spec says that nothing is to be done with it.
+//! - While what a handler needs is away, `handle` waits, for ever: the message stays unacknowledged, so the broker
+//!   keeps it. [`Health`] says what for.
+//! - Dropping the future of `handle` (a stop, a kill) loses nothing: the broker delivers the message again, and the
+//!   handlers that had finished run once more. At least once, never less.
+//! - A panic in custom code fails the attempt, not the worker.
+
+mod build;
+mod chain;
+mod finish;
+mod handlers;
+mod order;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use routemq_crds::{
+    expression::Expression, problem::Problem, table::Table, template::TopicTemplate,
+};
+use routemq_mqtt::Publish;
+
+pub use chain::Next;
+
+use crate::{
+    eval::Evaluator,
+    handler,
+    health::Health,
+    message::{Message, RouteInfo},
+    middleware::Step,
+    outbox::Outbox,
+    outcome::Final,
+    registry::{Registry, States},
+    router::{Captures, Matcher},
+    secrets::Secrets,
+};
+
+/// One compiled table with its registry and resources. Immutable; clones share it.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    table: Table,
+    matcher: Matcher,
+    routes: Vec<Arc<Compiled>>,
+    shared: Arc<Shared>,
+}
+
+/// What an engine works with.
+#[derive(Clone, Debug)]
+pub struct Resources {
+    /// Where handlers and dead letters publish to.
+    pub outbox: Outbox,
+    /// Secrets and ConfigMaps that the table refers to.
+    pub secrets: Secrets,
+    /// Where it is told what messages are held for.
+    pub health: Health,
+    /// The worker's name, in dead letters.
+    pub worker: Arc<str>,
+}
+
+impl Resources {
+    /// Resources without secrets and without a database.
+    pub fn new(outbox: Outbox) -> Self {
+        Self {
+            outbox,
+            secrets: Secrets::default(),
+            health: Health::default(),
+            worker: Arc::from("worker"),
+        }
+    }
+
+    /// With these secrets.
+    #[must_use]
+    pub fn with_secrets(self, secrets: Secrets) -> Self {
+        Self { secrets, ..self }
+    }
+
+    /// With this health, for instance the one of the table before.
+    #[must_use]
+    pub fn with_health(self, health: Health) -> Self {
+        Self { health, ..self }
+    }
+
+    /// With this worker's name.
+    #[must_use]
+    pub fn with_worker(self, worker: impl Into<Arc<str>>) -> Self {
+        Self { worker: worker.into(), ..self }
+    }
+}
+
+/// What all routes of a table share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) evaluator: Evaluator,
+    pub(crate) outbox: Outbox,
+    pub(crate) states: States,
+    pub(crate) health: Health,
+    pub(crate) worker: Arc<str>,
+    pub(crate) timeout: Duration,
+    pub(crate) max_attempts: u32,
+    pub(crate) order_by: Option<Expression>,
+}
+
+/// One route, ready to run.
+#[derive(Debug)]
+pub(crate) struct Compiled {
+    pub(crate) info: Arc<RouteInfo>,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) handlers: Vec<handler::Compiled>,
+    pub(crate) dead_letter: Option<TopicTemplate>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) counters: RouteCounters,
+}
+
+/// What a route's messages went through, beyond their outcome. Counted from the engine's start.
+#[derive(Debug, Default)]
+pub struct RouteCounters {
+    pub(crate) retries: Counter,
+    pub(crate) skipped: Counter,
+    pub(crate) unanswered: Counter,
+    pub(crate) unheard: Counter,
+    pub(crate) discarded: Counter,
+}
+
+/// Counts up.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds one; returns what it was.
+    pub(crate) fn up(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl RouteCounters {
+    /// Attempts beyond the first, of any handler.
+    pub fn retries(&self) -> u64 {
+        self.retries.get()
+    }
+
+    /// Handlers that their `when` skipped.
+    pub fn skipped(&self) -> u64 {
+        self.skipped.get()
+    }
+
+    /// `reply` handlers whose message named no response topic.
+    pub fn unanswered(&self) -> u64 {
+        self.unanswered.get()
+    }
+
+    /// Dead letters that the broker took although nobody subscribes to their topic.
+    pub fn unheard_dead_letters(&self) -> u64 {
+        self.unheard.get()
+    }
+
+    /// Messages given up where the spec names no dead letter topic.
+    pub fn discarded(&self) -> u64 {
+        self.discarded.get()
+    }
+}
+
+// === impl Engine ===
+
+impl Engine {
+    /// Makes a table ready to run.
+    ///
+    /// # Errors
+    /// Every problem at once: custom names that are not registered, missing secrets, state that no one registered.
+    #[expect(clippy::unused_async, reason = "the database will be asked here")]
+    pub async fn build(
+        table: Table,
+        registry: &Registry,
+        resources: Resources,
+    ) -> Result<Self, Vec<Problem>> {
+        build::build(table, registry, resources)
+    }
+
+    /// Finds the route of a message.
+    ///
+    /// # Errors
+    /// The message itself, where no route matches.
+    pub fn admit(&self, publish: Publish, received_at: SystemTime) -> Result<Message, Publish> {
+        let mut captures = Captures::default();
+        match self.inner.matcher.find(&publish.topic, &mut captures) {
+            Some(index) => {
+                let route = Arc::clone(&self.inner.routes[index].info);
+                Ok(Message::new(publish, received_at, route, captures))
+            }
+            None => Err(publish),
+        }
+    }
+
+    /// Messages with the same key are handled in order: the hash of `orderBy`, by default of the topic.
+    /// Where `orderBy` cannot be evaluated the topic stands in; the message fails later, in its handlers or not at all.
+    pub fn order_key(&self, message: &Message) -> u64 {
+        order::key(&self.inner.shared, message)
+    }
+
+    /// Does what the spec says is to be done with the message. See the module for what is promised.
+    pub async fn handle(&self, message: Message) -> Final {
+        let route = &self.inner.routes[message.route_index()];
+        finish::handle(route, message).await
+    }
+
+    /// The table that it runs.
+    pub fn table(&self) -> &Table {
+        &self.inner.table
+    }
+
+    /// What messages are held for.
+    pub fn health(&self) -> &Health {
+        &self.inner.shared.health
+    }
+
+    /// The counters of a route, by its index in the table.
+    pub fn counters(&self, route: usize) -> Option<&RouteCounters> {
+        self.inner.routes.get(route).map(|route| &route.counters)
+    }
+}

@@ -1,0 +1,98 @@
+//! Publishes a message; done when the broker has it.
+
+use routemq_crds::{expression::Expression, table};
+use routemq_mqtt::{Outgoing, Properties, PublishError, QoS};
+
+use crate::{
+    engine::Shared,
+    message::Message,
+    outcome::{Failure, class},
+};
+
+/// The `publish` handler.
+#[derive(Debug)]
+pub(crate) struct Publish {
+    spec: table::Publish,
+    expiry_seconds: Option<u32>,
+}
+
+impl Publish {
+    pub(crate) fn new(spec: table::Publish) -> Self {
+        let expiry_seconds =
+            spec.expiry.map(|expiry| u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX));
+        Self { spec, expiry_seconds }
+    }
+
+    pub(crate) async fn run(&self, message: &Message, shared: &Shared) -> Result<(), Failure> {
+        let outgoing = self.outgoing(message, shared)?;
+        send(outgoing, shared).await
+    }
+
+    fn outgoing(&self, message: &Message, shared: &Shared) -> Result<Outgoing, Failure> {
+        let spec = &self.spec;
+        let topic = spec.topic.render(|index| message.param_at(index));
+        let user = user_properties(&spec.user_properties, message, shared)?;
+        Ok(Outgoing {
+            topic: topic.map_err(|error| Failure::permanent(class::TEMPLATE, error.to_string()))?,
+            payload: shared.evaluator.bytes(&spec.payload, message)?,
+            qos: quality(spec.qos),
+            retain: spec.retain,
+            properties: properties(user, self.expiry_seconds),
+        })
+    }
+}
+
+fn quality(qos: u8) -> QoS {
+    match qos {
+        0 => QoS::AtMostOnce,
+        1 => QoS::AtLeastOnce,
+        _ => QoS::ExactlyOnce,
+    }
+}
+
+fn properties(user: Vec<(String, String)>, message_expiry: Option<u32>) -> Option<Box<Properties>> {
+    if user.is_empty() && message_expiry.is_none() {
+        return None;
+    }
+    Some(Box::new(Properties { user, message_expiry, ..Properties::default() }))
+}
+
+/// Evaluates the user properties of a message to publish.
+pub(super) fn user_properties(
+    spec: &[(String, Expression)],
+    message: &Message,
+    shared: &Shared,
+) -> Result<Vec<(String, String)>, Failure> {
+    let pair =
+        |(name, at): &(String, Expression)| Ok((name.clone(), shared.evaluator.text(at, message)?));
+    spec.iter().map(pair).collect()
+}
+
+/// Publishes and waits until the broker has it.
+pub(super) async fn send(outgoing: Outgoing, shared: &Shared) -> Result<(), Failure> {
+    match shared.outbox.publish(outgoing).await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(refused(&error).with_source(error)),
+    }
+}
+
+/// MQTT 5, 3.4.2.1: which refusals may pass. The topic stands in the error, so it is in `source`.
+fn refused(error: &PublishError) -> Failure {
+    let words = "a publish was refused";
+    match error {
+        // Not authorized: the same for every message until the broker's access rules change.
+        PublishError::Refused { code: 0x87, .. } => {
+            Failure::systemic(class::PUBLISH_REFUSED, words)
+        }
+        // Unspecified, implementation specific, packet id in use, quota exceeded.
+        PublishError::Refused { code: 0x80 | 0x83 | 0x91 | 0x97, .. } => {
+            Failure::transient(class::PUBLISH_REFUSED, words)
+        }
+        PublishError::Refused { .. } | PublishError::TooLarge { .. } => {
+            Failure::permanent(class::PUBLISH_REFUSED, words)
+        }
+        PublishError::Stopped => {
+            Failure::unavailable(class::BROKER, "the connection for publishing is stopped")
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Answers on the message's MQTT 5 response topic, with its correlation data.
+
+use routemq_crds::{expression::Expression, template::TopicTemplate};
+use routemq_mqtt::{Outgoing, Properties, QoS};
+
+use super::publish;
+use crate::{
+    engine,
+    message::Message,
+    outcome::{Failure, class},
+};
+
+/// The `reply` handler. A response topic with wildcards is no topic (MQTT-3.3.2-14): treated as none.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    payload: Expression,
+    fallback_topic: Option<TopicTemplate>,
+    user_properties: Vec<(String, Expression)>,
+}
+
+impl Reply {
+    pub(crate) fn new(
+        payload: Expression,
+        fallback_topic: Option<TopicTemplate>,
+        user_properties: Vec<(String, Expression)>,
+    ) -> Self {
+        Self { payload, fallback_topic, user_properties }
+    }
+
+    pub(crate) async fn run(
+        &self,
+        message: &Message,
+        route: &engine::Compiled,
+    ) -> Result<(), Failure> {
+        let Some(topic) = self.topic(message)? else {
+            route.counters.unanswered.up();
+            return Ok(());
+        };
+        let shared = &route.shared;
+        let user = publish::user_properties(&self.user_properties, message, shared)?;
+        let correlation_data = message.properties().and_then(|it| it.correlation_data.clone());
+        let properties = Properties { user, correlation_data, ..Properties::default() };
+        let outgoing = Outgoing {
+            topic,
+            payload: shared.evaluator.bytes(&self.payload, message)?,
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            properties: Some(Box::new(properties)),
+        };
+        publish::send(outgoing, shared).await
+    }
+
+    fn topic(&self, message: &Message) -> Result<Option<String>, Failure> {
+        let asked = message.properties().and_then(|it| it.response_topic.as_deref());
+        if let Some(topic) = asked.filter(|topic| is_topic(topic)) {
+            return Ok(Some(topic.to_owned()));
+        }
+        let fallback = self.fallback_topic.as_ref();
+        fallback
+            .map(|topic| topic.render(|index| message.param_at(index)))
+            .transpose()
+            .map_err(|error| Failure::permanent(class::TEMPLATE, error.to_string()))
+    }
+}
+
+fn is_topic(topic: &str) -> bool {
+    !topic.is_empty() && !topic.contains(['+', '#', '\0'])
+}

@@ -1,0 +1,95 @@
+//! What works at less than promised, and since when: what holds messages back.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use tokio::sync::watch;
+
+use crate::outcome::{Failure, FailureKind, Reason};
+
+/// Knows what messages are held for. Cheap to clone; clones share it.
+///
+/// Logged once when a class of failure begins to hold messages, and once when it ends, never per message.
+#[derive(Clone, Debug)]
+pub struct Health {
+    causes: Arc<watch::Sender<Causes>>,
+}
+
+/// What messages are held for, by class; empty: everything works.
+pub type Causes = BTreeMap<Reason, Cause>;
+
+/// Why messages are held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cause {
+    /// [`FailureKind::Unavailable`] or [`FailureKind::Systemic`].
+    pub kind: FailureKind,
+    /// In words; the first message's failure.
+    pub message: String,
+    /// How many messages wait for it.
+    pub held: usize,
+}
+
+/// One message that is held. Dropping it releases it.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    class: Reason,
+    health: Health,
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        Self { causes: Arc::new(watch::Sender::new(Causes::new())) }
+    }
+}
+
+impl Health {
+    /// What messages are held for, now and at every change.
+    pub fn watch(&self) -> watch::Receiver<Causes> {
+        self.causes.subscribe()
+    }
+
+    pub(crate) fn hold(&self, failure: &Failure) -> Hold {
+        self.causes.send_modify(|causes| {
+            let cause = causes.entry(failure.class).or_insert_with(|| begin(failure));
+            cause.held += 1;
+        });
+        Hold { class: failure.class, health: self.clone() }
+    }
+}
+
+impl Hold {
+    pub(crate) fn class(&self) -> Reason {
+        self.class
+    }
+}
+
+fn begin(failure: &Failure) -> Cause {
+    let message = failure.describe(512);
+    match failure.kind {
+        FailureKind::Systemic => {
+            tracing::error!(
+                class = failure.class,
+                cause = message,
+                "messages are held until this is mended"
+            );
+        }
+        _ => tracing::warn!(
+            class = failure.class,
+            cause = message,
+            "messages are held until it is back"
+        ),
+    }
+    Cause { kind: failure.kind, message, held: 0 }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.health.causes.send_modify(|causes| {
+            let Some(cause) = causes.get_mut(self.class) else { return };
+            cause.held -= 1;
+            if cause.held == 0 {
+                causes.remove(self.class);
+                tracing::info!(class = self.class, "messages are no longer held");
+            }
+        });
+    }
+}

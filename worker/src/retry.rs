@@ -1,0 +1,77 @@
+//! When to try again, and when to give up. Knows nothing of what is tried.
+
+use std::time::Duration;
+
+use crate::{
+    health::{Health, Hold},
+    outcome::{Failure, FailureKind},
+};
+
+/// The first pause's bound; it doubles with each attempt.
+const BASE: Duration = Duration::from_millis(100);
+/// The longest pause between counted attempts.
+const CAP: Duration = Duration::from_secs(30);
+/// The longest pause while held: what is away should be found again soon after it is back.
+const HOLD_CAP: Duration = Duration::from_secs(5);
+
+/// The retries of one thing: of one handler with one message, or of a dead letter.
+#[derive(Debug)]
+pub(crate) struct Retry<'a> {
+    max_attempts: u32,
+    health: &'a Health,
+    attempts: u32,
+    held: u32,
+    hold: Option<Hold>,
+}
+
+impl<'a> Retry<'a> {
+    pub(crate) fn new(max_attempts: u32, health: &'a Health) -> Self {
+        Self { max_attempts, health, attempts: 0, held: 0, hold: None }
+    }
+
+    /// Counted attempts so far, the one under way included.
+    pub(crate) fn attempts(&self) -> u32 {
+        self.attempts + 1
+    }
+
+    /// Returns when it is time to try again.
+    ///
+    /// # Errors
+    /// The failure, with its attempts, where there is nothing more to try.
+    pub(crate) async fn after(&mut self, mut failure: Failure) -> Result<(), Failure> {
+        match failure.kind {
+            FailureKind::Unavailable | FailureKind::Systemic => {
+                self.hold(&failure);
+                tokio::time::sleep(backoff(self.held, HOLD_CAP)).await;
+                return Ok(());
+            }
+            FailureKind::Transient
+                if failure.attempts == 0 && self.attempts() < self.max_attempts =>
+            {
+                self.hold = None;
+                self.attempts += 1;
+                tokio::time::sleep(backoff(self.attempts, CAP)).await;
+                return Ok(());
+            }
+            FailureKind::Transient | FailureKind::Permanent => {}
+        }
+        failure.attempts = failure.attempts.max(self.attempts());
+        Err(failure)
+    }
+
+    fn hold(&mut self, failure: &Failure) {
+        self.held = self.held.saturating_add(1);
+        if self.hold.as_ref().is_none_or(|hold| hold.class() != failure.class) {
+            self.hold = Some(self.health.hold(failure));
+        }
+    }
+}
+
+/// Exponential with full jitter: anything up to the bound, so that what failed together does not come back together.
+fn backoff(attempt: u32, cap: Duration) -> Duration {
+    bound(attempt, cap).mul_f64(fastrand::f64())
+}
+
+fn bound(attempt: u32, cap: Duration) -> Duration {
+    BASE.saturating_mul(1 << attempt.saturating_sub(1).min(20)).min(cap)
+}
