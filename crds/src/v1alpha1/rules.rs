@@ -96,8 +96,8 @@ pub(crate) const NAME: Rule = Rule::new(
 );
 
 pub(crate) const OBJECT_NAME: Rule = Rule::new(
-    "self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')",
-    "must be an object's name: lower case letters, digits, dashes and dots, starting and ending with a letter or digit",
+    "self.matches('^[a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)*$')",
+    "must be an object's name: lower case letters, digits, dashes and dots, each part between dots starting and ending with a letter or digit",
 );
 
 pub(crate) const DATA_KEY: Rule = Rule::new(
@@ -191,7 +191,7 @@ pub(crate) const BROKER_URL: Rule = Rule::new(
 
 pub(crate) const BROKER_TLS: Rule = Rule::new(
     "!has(self.tls) || !has(self.url) || self.url.startsWith('mqtts://') || self.url.startsWith('wss://')",
-    "tls needs an encrypted url: write mqtts:// or wss://, or leave tls out",
+    "must not stand beside an unencrypted url: write mqtts:// or wss://, or leave tls out",
 )
 .at(".tls");
 
