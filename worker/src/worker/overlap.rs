@@ -20,6 +20,8 @@
 //!
 //! Pure: everything it needs comes as arguments.
 
+use routemq_mqtt::SubscriptionIds;
+
 /// What happens with a copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
@@ -51,12 +53,12 @@ pub(crate) struct Known<'a> {
 /// say). `current` is the identifier of the current winner's filter, `previous` those of the earlier
 /// tables' winners, newest first; `None` where no route matches.
 pub(crate) fn decide(
-    copy: &[u32],
+    copy: &SubscriptionIds,
     current: Option<u32>,
     previous: &[Option<u32>],
     known: Known<'_>,
 ) -> Decision {
-    if current.is_some_and(|winner| copy.is_empty() || copy.contains(&winner)) {
+    if current.is_some_and(|winner| copy.is_empty() || copy.contains(winner)) {
         return Decision::Current;
     }
     match (gone_winner(copy, previous, known), current) {
@@ -68,17 +70,17 @@ pub(crate) fn decide(
 }
 
 /// The earlier table whose winner's filter is gone, where this is its copy.
-fn gone_winner(copy: &[u32], previous: &[Option<u32>], known: Known<'_>) -> Option<usize> {
+fn gone_winner(copy: &SubscriptionIds, previous: &[Option<u32>], known: Known<'_>) -> Option<usize> {
     previous.iter().position(|winner| {
-        winner.is_some_and(|winner| copy.contains(&winner) && !known.has_filter(winner))
+        winner.is_some_and(|winner| copy.contains(winner) && !known.has_filter(winner))
     })
 }
 
 /// Whether the winner's own copy is certain to be handled by whoever gets it.
-fn left_out(winner: u32, copy: &[u32], previous: &[Option<u32>], known: Known<'_>) -> bool {
+fn left_out(winner: u32, copy: &SubscriptionIds, previous: &[Option<u32>], known: Known<'_>) -> bool {
     let settled = known.settled.binary_search(&winner).is_ok();
-    let won_before = previous.iter().flatten().any(|winner| copy.contains(winner));
-    let stranger = known.young && copy.iter().any(|id| !known.has_ever_had(*id));
+    let won_before = previous.iter().flatten().any(|winner| copy.contains(*winner));
+    let stranger = known.young && copy.iter().any(|id| !known.has_ever_had(id));
     settled && !won_before && !stranger
 }
 
@@ -104,6 +106,7 @@ mod tests {
         Decision::{self, Current, Overlap, Previous, Unmatched},
         Known, decide,
     };
+    use routemq_mqtt::SubscriptionIds;
 
     struct Row {
         name: &'static str,
@@ -162,10 +165,16 @@ mod tests {
         ]
     }
 
+    fn came_by(identifiers: &[u32]) -> SubscriptionIds {
+        let mut ids = SubscriptionIds::default();
+        identifiers.iter().for_each(|id| ids.push(*id));
+        ids
+    }
+
     #[test]
     fn each_copy_is_decided_by_its_row() {
         for Row { name, copy, current, previous, known, expected } in rows() {
-            assert_eq!(decide(copy, current, previous, known), expected, "{name}");
+            assert_eq!(decide(&came_by(copy), current, previous, known), expected, "{name}");
         }
     }
 
@@ -177,8 +186,8 @@ mod tests {
             [(1, 2, 1), (1, 2, 2), (2, 1, 1), (2, 1, 2), (1, 1, 2), (2, 2, 1)]
         {
             let copy_of_old = 3 - copy_of_new;
-            let changed = decide(&[copy_of_new], Some(new_winner), &[Some(old_winner)], CHANGED);
-            let unchanged = decide(&[copy_of_old], Some(old_winner), &[], CALM);
+            let changed = decide(&came_by(&[copy_of_new]), Some(new_winner), &[Some(old_winner)], CHANGED);
+            let unchanged = decide(&came_by(&[copy_of_old]), Some(old_winner), &[], CALM);
             assert!(
                 changed == Current || unchanged == Current,
                 "old winner {old_winner}, new {new_winner}, copy {copy_of_new}: lost"

@@ -1,0 +1,329 @@
+//! The receiving side: runs on the socket task, matches each message and hands it to a lane.
+//!
+//! # Flow
+//! 1. Once a turn, what changed since the last is taken up: a swapped table, the state of the subscriptions.
+//! 2. Each message is matched, and the overlap decision made (see `overlap`).
+//! 3. Its order key chooses the lane; at the end of the turn each lane gets one batch.
+//!
+//! # Guarantees
+//! - Nothing here waits, and no message takes a lock.
+//! - Messages of one order key reach the same lane in receive order, also across a swap.
+//! - Every message owed an acknowledgement is handed to a lane or acknowledged here.
+
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::SystemTime,
+};
+
+use routemq_mqtt::{AckToken, Acks, Delivery, Publish, Receiver, SessionStatus};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
+
+use super::{
+    counters::Counters,
+    overlap::{Decision, decide},
+    shard::Command,
+    tables::Tables,
+};
+use crate::{engine::Engine, message::Message};
+
+/// QoS 0 messages that may wait in a worker's lanes: beyond it they are dropped and counted.
+const MOST_UNOWED: u64 = 16_384;
+/// Bytes of their payloads.
+const MOST_UNOWED_BYTES: u64 = 32 * 1024 * 1024;
+
+/// Messages for one lane, of one turn and one table.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    /// Whose table matched them.
+    pub(crate) engine: Arc<Engine>,
+    /// When they were read.
+    pub(crate) at: Instant,
+    /// In receive order.
+    pub(crate) jobs: Vec<Admitted>,
+}
+
+/// A message that belongs to a route.
+#[derive(Debug)]
+pub(crate) struct Admitted {
+    /// Messages with the same key keep their order.
+    pub(crate) key: u64,
+    /// What is acknowledged in the end.
+    pub(crate) token: Option<AckToken>,
+    /// The message.
+    pub(crate) message: Message,
+}
+
+/// QoS 0 messages that lanes are done with: what the dispatcher has handed out, less this, is waiting.
+#[derive(Debug, Default)]
+pub(crate) struct Unowed {
+    pub(crate) messages: AtomicU64,
+    pub(crate) bytes: AtomicU64,
+}
+
+/// The session's status, once there is a session.
+pub(crate) type StatusCell = Arc<OnceLock<watch::Receiver<SessionStatus>>>;
+
+/// The way into one lane.
+#[derive(Debug)]
+struct Feed {
+    lane: mpsc::UnboundedSender<Command<Batch>>,
+    jobs: Vec<Admitted>,
+}
+
+/// What is fixed for the messages of one turn.
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    time: SystemTime,
+    at: Instant,
+    /// QoS 0 messages and bytes that lanes were done with when the turn began.
+    finished: (u64, u64),
+}
+
+/// Hands messages to lanes.
+#[derive(Debug)]
+pub(crate) struct Dispatcher {
+    swaps: watch::Receiver<Arc<Tables>>,
+    tables: Arc<Tables>,
+    status: StatusCell,
+    /// A reader of `status` of its own.
+    reader: Option<watch::Receiver<SessionStatus>>,
+    settled: Vec<u32>,
+    feeds: Vec<Feed>,
+    /// Whose messages are in the feeds.
+    filling: Arc<Engine>,
+    acks: Acks,
+    needless: Vec<AckToken>,
+    counters: Arc<Counters>,
+    unowed: Arc<Unowed>,
+    /// QoS 0 messages and bytes handed out.
+    handed: (u64, u64),
+    /// Messages handed out this turn that are owed an acknowledgement.
+    owed: u64,
+    turn: Option<Turn>,
+    /// The first connection of the session that the broker has.
+    session_began: u32,
+}
+
+/// What a dispatcher works with.
+#[derive(Debug)]
+pub(crate) struct Wiring {
+    /// The tables; a swap sends new ones.
+    pub(crate) swaps: watch::Receiver<Arc<Tables>>,
+    /// Filled when the session is there.
+    pub(crate) status: StatusCell,
+    /// At least one.
+    pub(crate) lanes: Vec<mpsc::UnboundedSender<Command<Batch>>>,
+    /// The session's.
+    pub(crate) acks: Acks,
+    /// The worker's.
+    pub(crate) counters: Arc<Counters>,
+    /// Shared with the lanes.
+    pub(crate) unowed: Arc<Unowed>,
+}
+
+impl Dispatcher {
+    pub(crate) fn new(wiring: Wiring) -> Self {
+        let Wiring { mut swaps, status, lanes, acks, counters, unowed } = wiring;
+        let tables = Arc::clone(&swaps.borrow_and_update());
+        let feed = |lane| Feed { lane, jobs: Vec::new() };
+        Self {
+            swaps,
+            filling: Arc::clone(&tables.current),
+            tables,
+            status,
+            reader: None,
+            settled: Vec::new(),
+            feeds: lanes.into_iter().map(feed).collect(),
+            acks,
+            needless: Vec::new(),
+            counters,
+            unowed,
+            handed: (0, 0),
+            owed: 0,
+            turn: None,
+            session_began: 0,
+        }
+    }
+
+    /// The turn under way; the first message of a turn begins it.
+    fn turn(&mut self) -> Turn {
+        if let Some(turn) = self.turn {
+            return turn;
+        }
+        self.take_up_changes();
+        let finished = (self.unowed.messages.load(Relaxed), self.unowed.bytes.load(Relaxed));
+        let turn = Turn { time: SystemTime::now(), at: Instant::now(), finished };
+        self.turn = Some(turn);
+        turn
+    }
+
+    fn take_up_changes(&mut self) {
+        if self.reader.is_none() {
+            self.reader = self.status.get().cloned();
+            self.reader.iter_mut().for_each(watch::Receiver::mark_changed);
+        }
+        let swapped = self.swaps.has_changed().unwrap_or(false);
+        if swapped {
+            self.tables = Arc::clone(&self.swaps.borrow_and_update());
+        }
+        let Some(reader) = &mut self.reader else { return };
+        if swapped || reader.has_changed().unwrap_or(false) {
+            self.settled = self.tables.settled(&reader.borrow_and_update());
+        }
+    }
+
+    /// Whether a QoS 0 message of `bytes` finds no room.
+    fn overflows(&self, turn: Turn, bytes: u64) -> bool {
+        let messages = self.handed.0.saturating_sub(turn.finished.0);
+        let waiting_bytes = self.handed.1.saturating_sub(turn.finished.1);
+        messages >= MOST_UNOWED || (messages > 0 && waiting_bytes + bytes > MOST_UNOWED_BYTES)
+    }
+
+    fn hand_over(&mut self, engine: &Arc<Engine>, message: Message, token: Option<AckToken>) {
+        if !Arc::ptr_eq(&self.filling, engine) {
+            self.send_batches();
+            self.filling = Arc::clone(engine);
+        }
+        if token.is_none() {
+            self.handed.0 += 1;
+            self.handed.1 += size(&message);
+        } else {
+            self.owed += 1;
+        }
+        let key = engine.order_key(&message);
+        let index = usize::try_from(key % self.feeds.len() as u64).unwrap_or_default();
+        self.feeds[index].jobs.push(Admitted { key, token, message });
+    }
+
+    fn send_batches(&mut self) {
+        let at = self.turn.map_or_else(Instant::now, |turn| turn.at);
+        for feed in self.feeds.iter_mut().filter(|feed| !feed.jobs.is_empty()) {
+            let jobs = Vec::with_capacity(feed.jobs.len());
+            let jobs = std::mem::replace(&mut feed.jobs, jobs);
+            // A lane that is gone is one that was stopped: its messages stay with the broker.
+            let _ = feed.lane.send(Command::Run(Batch {
+                engine: Arc::clone(&self.filling),
+                at,
+                jobs,
+            }));
+        }
+    }
+
+    fn tell_lanes(&mut self, command: impl Fn() -> Command<Batch>) {
+        self.flush();
+        for feed in &self.feeds {
+            let _ = feed.lane.send(command());
+        }
+    }
+
+    fn acknowledge_without_work(&mut self, token: Option<AckToken>, counter: &AtomicU64) {
+        counter.fetch_add(1, Relaxed);
+        self.needless.extend(token);
+    }
+}
+
+impl Receiver for Dispatcher {
+    fn deliver(&mut self, delivery: Delivery) {
+        let Delivery { publish, token } = delivery;
+        let turn = self.turn();
+        if token.is_none() && self.overflows(turn, publish.payload.len() as u64) {
+            self.counters.overflow.fetch_add(1, Relaxed);
+            return;
+        }
+        let tables = Arc::clone(&self.tables);
+        let counters = Arc::clone(&self.counters);
+        match place(&tables, &self.settled, publish, turn.time) {
+            Placed::With(engine, message) => self.hand_over(engine, message, token),
+            Placed::Overlap => self.acknowledge_without_work(token, &counters.overlap),
+            Placed::Unmatched => self.acknowledge_without_work(token, &counters.unmatched),
+        }
+    }
+
+    fn flush(&mut self) {
+        self.send_batches();
+        self.turn = None;
+        if self.owed > 0 {
+            self.counters.owed.fetch_add(std::mem::take(&mut self.owed), Relaxed);
+        }
+        if !self.needless.is_empty() {
+            self.acks.done_all(&self.needless);
+            self.needless.clear();
+        }
+    }
+
+    fn connected(&mut self, epoch: u32, session_present: bool) {
+        if !session_present {
+            self.session_began = epoch;
+        }
+        let again = self.session_began..epoch;
+        self.tell_lanes(|| Command::Found(again.clone()));
+    }
+
+    /// What was settled on the lost connection is in doubt on the next, until its own barrier.
+    fn disconnected(&mut self, _epoch: u32) {
+        self.settled.clear();
+        self.tell_lanes(|| Command::Lost);
+    }
+}
+
+/// Where a message goes.
+enum Placed<'a> {
+    With(&'a Arc<Engine>, Message),
+    Overlap,
+    Unmatched,
+}
+
+fn place<'a>(
+    tables: &'a Tables,
+    settled: &[u32],
+    publish: Publish,
+    time: SystemTime,
+) -> Placed<'a> {
+    if !tables.previous.is_empty() {
+        return place_among(tables, settled, &publish, time);
+    }
+    let came_by = publish.subscriptions.clone();
+    let Ok(message) = tables.current.admit(publish, time) else { return Placed::Unmatched };
+    let winner = filter_of(&tables.current, &message);
+    match decide(&came_by, Some(winner), &[], tables.known(settled)) {
+        Decision::Overlap => Placed::Overlap,
+        _ => Placed::With(&tables.current, message),
+    }
+}
+
+/// The same while earlier tables are consulted.
+fn place_among<'a>(
+    tables: &'a Tables,
+    settled: &[u32],
+    publish: &Publish,
+    time: SystemTime,
+) -> Placed<'a> {
+    let admit = |engine: &Arc<Engine>| engine.admit(publish.clone(), time).ok();
+    let winner = |engine: &Arc<Engine>| Some(filter_of(engine, &admit(engine)?));
+    let previous: Vec<Option<u32>> = tables.previous.iter().map(winner).collect();
+    let current = winner(&tables.current);
+    let engine = match decide(&publish.subscriptions, current, &previous, tables.known(settled)) {
+        Decision::Current => &tables.current,
+        Decision::Previous(index) => &tables.previous[index],
+        Decision::Overlap => return Placed::Overlap,
+        Decision::Unmatched => return Placed::Unmatched,
+    };
+    admit(engine).map_or(Placed::Unmatched, |message| Placed::With(engine, message))
+}
+
+/// The subscription identifier of the winner's filter.
+fn filter_of(engine: &Engine, message: &Message) -> u32 {
+    let table = engine.table();
+    table.filters[table.routes[message.route_index()].filter].identifier
+}
+
+/// What a QoS 0 message counts for.
+pub(crate) fn size(message: &Message) -> u64 {
+    message.original_payload().len() as u64
+}

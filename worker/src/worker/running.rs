@@ -1,0 +1,220 @@
+//! One running worker: starts it, swaps its table, stops it.
+
+use std::{
+    num::NonZero,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use routemq_crds::{table::Table, v1alpha1::SessionKind};
+use routemq_mqtt::{Acks, End, FilterState, Session, SessionConfig, SessionHandle, SessionStatus};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time::{Instant, timeout, timeout_at},
+};
+
+use super::{
+    counters::{Counters, Totals},
+    dispatcher::{Batch, Dispatcher, StatusCell, Unowed, Wiring},
+    follow::{Follow, follow},
+    handling::{Handling, Shared, handle},
+    lane::Lane,
+    record::{Identity, Observer},
+    shard::{Command, Shard},
+    tables::{Tables, subscriptions},
+};
+use crate::engine::Engine;
+
+/// The socket task may take this long to obey; it never waits for anything, so this is plenty.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a worker is made of.
+pub struct WorkerOptions {
+    /// The table and what it needs.
+    pub engine: Arc<Engine>,
+    /// How to connect. The receive maximum bounds what waits in memory.
+    pub session: SessionConfig,
+    /// Which of the `MqttRoute`'s sessions this is, from 0.
+    pub slot: u32,
+    /// Sees every message whose outcome is final.
+    pub observer: Option<Arc<dyn Observer>>,
+    /// How long siblings may need to change to a new table (or to have it from the start): until then
+    /// overlapping copies are handled in doubt. Zero where there are none.
+    pub transition: Duration,
+}
+
+/// A running worker. Dropping it leaves it running: call [`RunningWorker::stop`].
+#[derive(Debug)]
+pub struct RunningWorker {
+    identity: Arc<Identity>,
+    session: SessionHandle,
+    tables: watch::Sender<Arc<Tables>>,
+    lanes: Lanes,
+    counters: Arc<Counters>,
+    follower: JoinHandle<()>,
+    transition: Duration,
+    end: End,
+}
+
+/// What a worker did in its life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// Which worker.
+    pub worker: Identity,
+    /// What it did with its messages; `unfinished` ones are left to the broker.
+    pub totals: Totals,
+}
+
+#[derive(Debug, Default)]
+struct Lanes {
+    commands: Vec<mpsc::UnboundedSender<Command<Batch>>>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl RunningWorker {
+    /// Connects and subscribes; returns at once. The connection and its answers are seen in [`Self::status`].
+    pub async fn start(options: WorkerOptions) -> Self {
+        let WorkerOptions { engine, session: config, slot, observer, transition } = options;
+        let (identity, delivery) = (identity(engine.table(), slot), engine.table().delivery.clone());
+        let wanted = subscriptions(engine.table());
+        let tables = watch::Sender::new(Arc::new(Tables::new(engine, transition)));
+        let (counters, unowed) = (Arc::new(Counters::default()), Arc::new(Unowed::default()));
+        let shared = Shared {
+            identity: Arc::clone(&identity),
+            observer,
+            counters: Arc::clone(&counters),
+            unowed: Arc::clone(&unowed),
+        };
+        let status: StatusCell = Arc::new(OnceLock::new());
+        let mut lanes = Lanes::default();
+        let wire = |acks: Acks| {
+            lanes = Lanes::start(delivery.concurrency, &shared, &acks);
+            Dispatcher::new(Wiring {
+                swaps: tables.subscribe(),
+                status: Arc::clone(&status),
+                lanes: lanes.commands.clone(),
+                acks,
+                counters: Arc::clone(&counters),
+                unowed,
+            })
+        };
+        let session = Session::spawn(config, wire);
+        let _ = status.set(session.status());
+        let follower = tokio::spawn(follow(Follow {
+            identity: Arc::clone(&identity),
+            status: session.status(),
+            tables: tables.clone(),
+        }));
+        session.subscribe_to(wanted).await;
+        let end = end_of(delivery.session);
+        Self { identity, session, tables, lanes, counters, follower, transition, end }
+    }
+
+    /// Changes to another table of the same `MqttRoute`, without losing a message:
+    /// 1. from the next turn on, messages are matched with the new table first; what is under way finishes on
+    ///    the engine that admitted it;
+    /// 2. new filters are subscribed, then gone ones unsubscribed;
+    /// 3. gone routes stay matchable until the barrier after the UNSUBACK, and earlier tables are consulted about
+    ///    overlaps until siblings have had [`WorkerOptions::transition`] to change too.
+    ///
+    /// What a session is made of (share, concurrency, receive maximum, expiry) needs a new worker instead.
+    pub async fn swap(&self, engine: Arc<Engine>) {
+        let wanted = subscriptions(engine.table());
+        self.tables.send_modify(|tables| {
+            *tables = Arc::new(tables.swapped(engine, self.transition));
+        });
+        self.session.subscribe_to(wanted).await;
+    }
+
+    /// The session's state, by filter.
+    pub fn status(&self) -> watch::Receiver<SessionStatus> {
+        self.session.status()
+    }
+
+    /// Which worker this is.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// What it has done so far.
+    pub fn totals(&self) -> Totals {
+        self.counters.totals()
+    }
+
+    /// Waits until every filter of the current table is granted and settled, and nothing else is subscribed.
+    pub async fn settled(&self) {
+        let wanted = subscriptions(self.tables.borrow().current.table());
+        let calm = |status: &SessionStatus| {
+            let settled = |state: &FilterState| matches!(state, FilterState::Granted { settled: true, .. });
+            status.filters.len() == wanted.len()
+                && wanted.iter().all(|it| status.filters.get(&it.filter).is_some_and(settled))
+        };
+        // An error means that the session has ended: nothing more to wait for.
+        let _ = self.status().wait_for(calm).await;
+    }
+
+    /// Stops: takes nothing more, finishes what runs within `drain`, flushes the acknowledgements, disconnects.
+    /// A durable session stays with the broker and keeps what was not finished; an ephemeral one ends.
+    pub async fn stop(self, drain: Duration) -> Summary {
+        let deadline = Instant::now() + drain;
+        let _ = timeout(PATIENCE, self.session.stop_taking()).await;
+        self.lanes.stop(deadline).await;
+        self.session.stop(self.end, PATIENCE).await;
+        self.follower.abort();
+        Summary { worker: (*self.identity).clone(), totals: self.counters.totals() }
+    }
+}
+
+impl Lanes {
+    /// As many lanes as there are processors, and no more than handlers may be at work; they share
+    /// `concurrency` out.
+    fn start(concurrency: usize, shared: &Shared, acks: &Acks) -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let count = processors.min(concurrency).max(1);
+        let mut lanes = Self::default();
+        for lane in 0..count {
+            let limit = concurrency / count + usize::from(lane < concurrency % count);
+            let (commands, receiver) = mpsc::unbounded_channel();
+            let work = Handling::new(lane, shared.clone(), acks.clone());
+            let shard = Shard::new(work, Lane::new(limit, handle), receiver);
+            lanes.commands.push(commands);
+            lanes.tasks.push(tokio::spawn(shard.run()));
+        }
+        lanes
+    }
+
+    /// Lets what is under way finish; at the deadline it is dropped, unacknowledged.
+    async fn stop(self, deadline: Instant) {
+        for lane in &self.commands {
+            let _ = lane.send(Command::Stop);
+        }
+        for mut task in self.tasks {
+            if timeout_at(deadline, &mut task).await.is_err() {
+                task.abort();
+                let _ = task.await;
+            }
+        }
+    }
+}
+
+fn identity(table: &Table, slot: u32) -> Arc<Identity> {
+    Arc::new(Identity { mqtt_route: format!("{}.{}", table.namespace, table.name).into(), slot })
+}
+
+fn end_of(session: SessionKind) -> End {
+    match session {
+        SessionKind::Durable => End::Keep,
+        SessionKind::Ephemeral => End::Discard,
+    }
+}
+
+impl std::fmt::Debug for WorkerOptions {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WorkerOptions")
+            .field("session", &self.session)
+            .field("slot", &self.slot)
+            .field("transition", &self.transition)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,119 @@
+//! The current table, and the earlier ones that are not done with yet.
+
+use std::{sync::Arc, time::Duration};
+
+use routemq_crds::table::{Filter, Table};
+use routemq_mqtt::{ConnectionState, FilterState, QoS, SessionStatus, Subscription};
+use tokio::time::Instant;
+
+use super::overlap::Known;
+use crate::engine::Engine;
+
+/// What messages are matched with. Immutable: a swap makes a new one.
+#[derive(Clone, Debug)]
+pub(crate) struct Tables {
+    /// The table to use.
+    pub(crate) current: Arc<Engine>,
+    /// Those before it, newest first: their gone routes stay matchable until their filters have left, and
+    /// they are consulted about overlaps until `young_until`.
+    pub(crate) previous: Vec<Arc<Engine>>,
+    /// Until then siblings may still have an earlier table.
+    young_until: Option<Instant>,
+    filters: Vec<u32>,
+    earlier: Vec<u32>,
+}
+
+impl Tables {
+    /// The first table. Siblings may have had an earlier one until `transition` is over.
+    pub(crate) fn new(engine: Arc<Engine>, transition: Duration) -> Self {
+        Self::of(engine, Vec::new(), Some(Instant::now() + transition))
+    }
+
+    /// A new table on top of this one.
+    pub(crate) fn swapped(&self, engine: Arc<Engine>, transition: Duration) -> Self {
+        let mut previous = vec![Arc::clone(&self.current)];
+        previous.extend(self.previous.iter().cloned());
+        Self::of(engine, previous, Some(Instant::now() + transition))
+    }
+
+    fn of(current: Arc<Engine>, previous: Vec<Arc<Engine>>, young_until: Option<Instant>) -> Self {
+        let filters = identifiers(current.table().filters.iter());
+        let earlier = identifiers(previous.iter().flat_map(|engine| &engine.table().filters));
+        Self { current, previous, young_until, filters, earlier }
+    }
+
+    /// Without the earlier tables, once siblings have had their time and no gone filter is left on the broker.
+    /// `None`: not yet, or nothing to forget.
+    pub(crate) fn aged(&self, status: &SessionStatus, now: Instant) -> Option<Self> {
+        let ripe = self.young_until.is_some_and(|until| until <= now);
+        (ripe && self.gone_have_left(status))
+            .then(|| Self::of(Arc::clone(&self.current), Vec::new(), None))
+    }
+
+    /// When [`Self::aged`] is worth asking again.
+    pub(crate) fn young_until(&self) -> Option<Instant> {
+        self.young_until
+    }
+
+    /// Whether this connection's filters are answered for, and exactly those of the current table.
+    fn gone_have_left(&self, status: &SessionStatus) -> bool {
+        let wanted = subscriptions(self.current.table());
+        let answered = |filter: &str| {
+            status.filters.get(filter).is_some_and(|state| *state != FilterState::Pending)
+        };
+        matches!(status.connection, ConnectionState::Connected { .. })
+            && wanted.len() == status.filters.len()
+            && wanted.iter().all(|it| answered(&it.filter))
+    }
+
+    /// What the overlap decision needs to know; `settled` is sorted.
+    pub(crate) fn known<'a>(&'a self, settled: &'a [u32]) -> Known<'a> {
+        Known {
+            filters: &self.filters,
+            settled,
+            earlier: &self.earlier,
+            young: self.young_until.is_some(),
+        }
+    }
+
+    /// The identifiers of the filters that are granted and settled on this connection, sorted.
+    pub(crate) fn settled(&self, status: &SessionStatus) -> Vec<u32> {
+        let table = self.current.table();
+        identifiers(table.filters.iter().filter(|filter| {
+            let state = status.filters.get(&whole_filter(table, filter));
+            matches!(state, Some(FilterState::Granted { settled: true, .. }))
+        }))
+    }
+}
+
+/// What a session of this table subscribes to.
+pub(crate) fn subscriptions(table: &Table) -> Vec<Subscription> {
+    let subscription = |filter: &Filter| Subscription {
+        filter: whole_filter(table, filter),
+        qos: quality(filter.qos),
+        identifier: filter.identifier,
+    };
+    table.filters.iter().map(subscription).collect()
+}
+
+fn whole_filter(table: &Table, filter: &Filter) -> String {
+    match &table.share {
+        Some(share) => format!("$share/{share}/{}", filter.filter),
+        None => filter.filter.clone(),
+    }
+}
+
+fn quality(level: u8) -> QoS {
+    match level {
+        0 => QoS::AtMostOnce,
+        1 => QoS::AtLeastOnce,
+        _ => QoS::ExactlyOnce,
+    }
+}
+
+fn identifiers<'a>(filters: impl Iterator<Item = &'a Filter>) -> Vec<u32> {
+    let mut identifiers: Vec<u32> = filters.map(|filter| filter.identifier).collect();
+    identifiers.sort_unstable();
+    identifiers.dedup();
+    identifiers
+}
