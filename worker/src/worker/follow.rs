@@ -69,6 +69,8 @@ pub(crate) enum Notice {
     NoIdentifiers,
     /// No connection; what failed and how to mend it.
     Waiting { reason: String },
+    /// Another client has connected with this worker's client id.
+    TakenOver,
     /// Every filter is granted.
     Subscribed { filters: usize },
     /// A filter is refused.
@@ -109,7 +111,8 @@ fn of_connection(connection: &ConnectionState, overlaps: bool) -> Vec<Notice> {
             let missing = (overlaps && !identifiers).then_some(Notice::NoIdentifiers);
             std::iter::once(connected).chain(missing).collect()
         }
-        ConnectionState::Waiting { reason } => vec![Notice::Waiting { reason: reason.clone() }],
+        ConnectionState::Waiting { taken_over: true, .. } => vec![Notice::TakenOver],
+        ConnectionState::Waiting { reason, .. } => vec![Notice::Waiting { reason: reason.clone() }],
         ConnectionState::Connecting | ConnectionState::Stopped => Vec::new(),
     }
 }
@@ -147,6 +150,10 @@ impl Notice {
                 "the broker has no subscription identifiers: messages that several filters cover are handled once for each"
             ),
             Self::Waiting { reason } => tracing::warn!(%worker, reason, "no connection, trying again"),
+            Self::TakenOver => tracing::error!(
+                %worker,
+                "another client took this worker's client id: give each process a slot of its own (--slot)"
+            ),
             Self::Subscribed { filters } => tracing::info!(%worker, filters, "subscribed"),
             Self::Refused { filter, code, reason } => tracing::error!(
                 %worker, filter, code, reason,
