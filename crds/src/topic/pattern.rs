@@ -1,8 +1,8 @@
 /// A topic pattern: levels between slashes. See `docs/topics.md`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern {
-    source: String,
-    levels: Vec<Level>,
+    pub(super) source: String,
+    pub(super) levels: Vec<Level>,
 }
 
 /// One level of a pattern.
@@ -41,31 +41,19 @@ pub enum ParamKind {
     Uuid,
 }
 
-/// Why a pattern is refused.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct PatternError {
-    /// Names the level, the fault and the fix.
-    pub message: String,
-}
+/// What tells two routes apart: the filter, with typed params kept. Two patterns of one key match
+/// the same topics but for empty levels, so no rule could choose between them.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RouteKey(String);
 
 impl Pattern {
-    /// Parses a whole pattern (prefixes already joined).
-    ///
-    /// # Errors
-    /// See [`PatternError`].
-    pub fn parse(source: &str) -> Result<Self, PatternError> {
-        let levels = source.split('/').map(|level| Level::Literal(level.to_owned())).collect();
-        Ok(Self { source: source.to_owned(), levels })
-    }
-
     /// The pattern as written.
     #[must_use]
     pub fn source(&self) -> &str {
         &self.source
     }
 
-    /// Its levels.
+    /// Its levels; never empty.
     #[must_use]
     pub fn levels(&self) -> &[Level] {
         &self.levels
@@ -74,23 +62,79 @@ impl Pattern {
     /// Names of its params in order, the tail's last.
     #[must_use]
     pub fn params(&self) -> Vec<&str> {
-        self.levels
-            .iter()
-            .filter_map(|level| match level {
-                Level::Param { name, .. } | Level::Tail { name } => Some(name.as_str()),
-                _ => None,
-            })
-            .collect()
+        self.levels.iter().filter_map(Level::name).collect()
     }
 
     /// The MQTT filter that covers it: params become `+`, a tail becomes `#`.
     #[must_use]
     pub fn filter(&self) -> String {
-        let level = |level: &Level| match level {
-            Level::Literal(text) => text.clone(),
-            Level::Param { .. } | Level::Any => "+".to_owned(),
-            Level::Tail { .. } | Level::Rest => "#".to_owned(),
-        };
-        self.levels.iter().map(level).collect::<Vec<_>>().join("/")
+        self.joined(|level| match level {
+            Level::Literal(text) => text,
+            Level::Param { .. } | Level::Any => "+",
+            Level::Tail { .. } | Level::Rest => "#",
+        })
     }
+
+    /// Equal for two patterns that differ in names only (and `{p}` counts as `+`, a tail as `#`).
+    #[must_use]
+    pub fn key(&self) -> RouteKey {
+        RouteKey(self.joined(|level| match level {
+            Level::Literal(text) => text,
+            Level::Param { kind, .. } => kind.key(),
+            Level::Any => "+",
+            Level::Tail { .. } | Level::Rest => "#",
+        }))
+    }
+
+    fn joined<'a>(&'a self, text: impl Fn(&'a Level) -> &'a str) -> String {
+        self.levels.iter().map(text).collect::<Vec<_>>().join("/")
+    }
+}
+
+impl Level {
+    /// The name in braces, of a param or a tail.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Param { name, .. } | Self::Tail { name } => Some(name),
+            Self::Literal(_) | Self::Any | Self::Rest => None,
+        }
+    }
+
+    /// Whether it matches more than one text.
+    #[must_use]
+    pub fn is_wildcard(&self) -> bool {
+        !matches!(self, Self::Literal(_))
+    }
+}
+
+impl ParamKind {
+    /// Whether one level of a topic is of this kind.
+    #[must_use]
+    pub fn accepts(self, level: &str) -> bool {
+        match self {
+            Self::Text => !level.is_empty(),
+            Self::Int => level.parse::<i64>().is_ok(),
+            Self::Float => level.parse::<f64>().is_ok_and(f64::is_finite),
+            Self::Uuid => is_uuid(level),
+        }
+    }
+
+    /// Braces cannot stand in a literal level, so no filter is mistaken for a key.
+    fn key(self) -> &'static str {
+        match self {
+            Self::Text => "+",
+            Self::Int => "{:int}",
+            Self::Float => "{:float}",
+            Self::Uuid => "{:uuid}",
+        }
+    }
+}
+
+fn is_uuid(level: &str) -> bool {
+    level.len() == 36
+        && level.bytes().enumerate().all(|(at, byte)| match at {
+            8 | 13 | 18 | 23 => byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
 }
