@@ -9,6 +9,7 @@ mod definition;
 pub mod document;
 pub mod expression;
 pub mod problem;
+mod suggest;
 pub mod table;
 pub mod template;
 pub mod topic;

@@ -114,17 +114,32 @@ pub struct PayloadRules {
 #[derive(Clone, Debug)]
 pub enum Middleware {
     /// Logs each message with its outcome and time.
-    Log { level: LogLevel, payload: bool },
+    Log {
+        /// At which level.
+        level: LogLevel,
+        /// With the payload, truncated.
+        payload: bool,
+    },
     /// Rejects messages without a known key.
-    ApiKey { keys: KeyRef, source: KeySource },
+    ApiKey {
+        /// The keys, one a line.
+        keys: KeyRef,
+        /// Where a message has its key.
+        source: KeySource,
+    },
     /// Bounds messages per time and key.
     RateLimit {
+        /// Messages per `per`, ≥ 1.
         limit: u32,
+        /// ≥ 1 s.
         per: Duration,
+        /// Messages let through at once after a pause, ≥ 1.
         burst: u32,
         /// `None`: the topic.
         key: Option<Expression>,
+        /// What happens beyond the limit.
         action: RateLimitAction,
+        /// Whether each worker has the whole limit or its share.
         scope: RateLimitScope,
     },
     /// Drops messages for which it is false.
@@ -132,13 +147,30 @@ pub enum Middleware {
     /// Rejects payloads that break a JSON Schema.
     Validate(SchemaSource),
     /// Sets and removes payload fields.
-    Transform { set: Vec<(String, Expression)>, remove: Vec<String> },
+    Transform {
+        /// Field to value, sorted by field.
+        set: Vec<(String, Expression)>,
+        /// Fields taken away after `set`.
+        remove: Vec<String>,
+    },
     /// Drops messages whose key was seen within the window.
-    Dedup { key: Expression, window: Duration, store: DedupStore },
+    Dedup {
+        /// What makes two messages the same.
+        key: Expression,
+        /// How long a key is remembered, ≥ 1 s.
+        window: Duration,
+        /// Where.
+        store: DedupStore,
+    },
     /// Bounds the time of the steps after it.
     Timeout(Duration),
     /// Registered in code.
-    Custom { name: String, config: BTreeMap<String, Value> },
+    Custom {
+        /// What it is registered as.
+        name: String,
+        /// Given to it as it stands.
+        config: BTreeMap<String, Value>,
+    },
 }
 
 /// Where an API key is found in a message.
@@ -174,13 +206,21 @@ pub struct Handler {
 #[derive(Clone, Debug)]
 pub enum Action {
     /// Writes a log line.
-    Log { level: LogLevel, message: Option<Expression> },
+    Log {
+        /// At which level.
+        level: LogLevel,
+        /// `None`: route and topic.
+        message: Option<Expression>,
+    },
     /// Publishes a message.
     Publish(Publish),
     /// Answers on the response topic.
     Reply {
+        /// What.
         payload: Expression,
+        /// Where to, for a message that names no response topic.
         fallback_topic: Option<TopicTemplate>,
+        /// MQTT 5 user properties.
         user_properties: Vec<(String, Expression)>,
     },
     /// Writes a row.
@@ -190,7 +230,12 @@ pub enum Action {
     /// Calls an HTTP service.
     Http(Http),
     /// Registered in code.
-    Custom { name: String, config: BTreeMap<String, Value> },
+    Custom {
+        /// What it is registered as.
+        name: String,
+        /// Given to it as it stands.
+        config: BTreeMap<String, Value>,
+    },
 }
 
 /// A message to publish.

@@ -60,7 +60,10 @@ fn parse_level(text: &str, is_last: bool) -> Result<Level, String> {
     match text {
         "+" => Ok(Level::Any),
         "#" if is_last => Ok(Level::Rest),
-        "#" => Err("\"#\" stands for all further levels, so it must be the last; use \"+\" for one level".into()),
+        "#" => Err(
+            "\"#\" stands for all further levels, so it must be the last; use \"+\" for one level"
+                .into(),
+        ),
         _ if text.contains(['{', '}']) => parse_braces(text, is_last),
         _ => match text.chars().find(|c| matches!(c, '+' | '#')) {
             Some(wildcard) => Err(format!(
@@ -107,7 +110,9 @@ fn check_name(name: &str) -> Result<(), String> {
     let mut chars = name.chars();
     let starts_well = chars.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
     if name.is_empty() {
-        return Err("a param needs a name, such as \"{id}\"; use \"+\" for a level without one".into());
+        return Err(
+            "a param needs a name, such as \"{id}\"; use \"+\" for a level without one".into()
+        );
     }
     match starts_well && chars.all(|c| c.is_ascii_alphanumeric() || c == '_') {
         true => Ok(()),

@@ -1,6 +1,17 @@
 //! CEL expressions: compiled once, refused with their position, run against each message.
 
+mod check;
+mod names;
+pub(crate) mod stack;
+#[cfg(test)]
+mod tests;
+
 use std::{fmt, sync::Arc};
+
+/// The longest expression of all, in characters: that of a payload.
+pub const MAX_PAYLOAD_EXPRESSION: usize = 4_096;
+/// The longest expression of any other field, in characters.
+pub const MAX_EXPRESSION: usize = 1_024;
 
 /// A compiled expression. Cheap to clone.
 #[derive(Clone)]
@@ -19,6 +30,8 @@ struct Inner {
 pub struct Scope<'a> {
     /// The params of the route's pattern; `params.x` of another name is refused. `None`: not checked.
     pub params: Option<&'a [&'a str]>,
+    /// Params that a message may lack: `params.x` is accepted where the expression asks `has(params.x)`.
+    pub optional_params: &'a [&'a str],
     /// Whether `results` is there, and its names.
     pub results: &'a [&'a str],
 }
@@ -31,15 +44,21 @@ pub struct ExpressionError {
     pub message: String,
 }
 
+impl ExpressionError {
+    fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into() }
+    }
+}
+
 impl Expression {
     /// Compiles `source`.
     ///
     /// # Errors
     /// Where it does not parse, names an unknown variable, function or param, or nests comprehensions more than two deep.
-    pub fn compile(source: &str, _scope: &Scope<'_>) -> Result<Self, ExpressionError> {
-        let program = cel::Program::compile(source)
-            .map_err(|e| ExpressionError { message: e.to_string() })?;
-        let uses_payload = program.references().variables().contains(&"payload");
+    pub fn compile(source: &str, scope: &Scope<'_>) -> Result<Self, ExpressionError> {
+        check::length(source)?;
+        let program = parse(source, scope)?;
+        let uses_payload = program.references().has_variable("payload");
         Ok(Self { inner: Arc::new(Inner { source: source.to_owned(), program, uses_payload }) })
     }
 
@@ -66,4 +85,23 @@ impl fmt::Debug for Expression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Expression").field(&self.inner.source).finish()
     }
+}
+
+fn parse(source: &str, scope: &Scope<'_>) -> Result<cel::Program, ExpressionError> {
+    stack::roomy(|| parse_here(source, scope)).unwrap_or_else(|refused| {
+        Err(ExpressionError::new(match refused {
+            stack::Refused::Panicked => {
+                "the CEL parser cannot read the expression; rewrite it".to_owned()
+            }
+            stack::Refused::NoThread(error) => {
+                format!("no thread to parse the expression with: {error}")
+            }
+        }))
+    })
+}
+
+fn parse_here(source: &str, scope: &Scope<'_>) -> Result<cel::Program, ExpressionError> {
+    let program = cel::Program::compile(source).map_err(|errors| check::syntax_error(&errors))?;
+    check::names(&program, source, scope)?;
+    Ok(program)
 }
