@@ -18,11 +18,7 @@ impl Rules {
         if matches!(self.run(&rule.rule, this), Some(cel::Value::Bool(true))) {
             return None;
         }
-        let offender = rule.message_expression.as_ref();
-        match offender.and_then(|expression| self.run(expression, this)) {
-            Some(cel::Value::String(message)) => Some(message.to_string()),
-            _ => rule.message.clone().or_else(|| Some(format!("must hold: {}", rule.rule))),
-        }
+        rule.message.clone().or_else(|| Some(format!("must hold: {}", rule.rule)))
     }
 
     fn run(&mut self, text: &str, this: &Value) -> Option<cel::Value> {

@@ -9,8 +9,6 @@ pub(crate) struct Rule {
     pub(crate) text: &'static str,
     /// Names the fault and the fix; the API server puts the field's path before it.
     pub(crate) message: &'static str,
-    /// CEL that makes the message from the offending value.
-    pub(crate) offender: Option<&'static str>,
     /// The field below `self` that the problem is told of.
     pub(crate) field: Option<&'static str>,
     /// [`crate::compile`] refuses the same fault, more precisely: `check` leaves it the word.
@@ -19,15 +17,11 @@ pub(crate) struct Rule {
 
 impl Rule {
     const fn new(text: &'static str, message: &'static str) -> Self {
-        Self { text, message, offender: None, field: None, told_by_compile: false }
+        Self { text, message, field: None, told_by_compile: false }
     }
 
     const fn at(self, field: &'static str) -> Self {
         Self { field: Some(field), ..self }
-    }
-
-    const fn naming(self, offender: &'static str) -> Self {
-        Self { offender: Some(offender), ..self }
     }
 
     const fn told_by_compile(self) -> Self {
@@ -42,9 +36,6 @@ pub(super) fn of(rules: &[Rule]) -> Value {
 
 fn entry(rule: &Rule) -> Value {
     let mut entry = json!({ "rule": rule.text, "message": rule.message });
-    if let Some(offender) = rule.offender {
-        entry["messageExpression"] = offender.into();
-    }
     if let Some(field) = rule.field {
         entry["fieldPath"] = field.into();
     }
@@ -66,7 +57,6 @@ pub(crate) const PARENTS: Rule = Rule::new(
     "!has(self.groups) || self.groups.all(g, !has(g.parent) || self.groups.exists(p, p.name == g.parent))",
     "the parent of each group must be the name of another group: correct the parent, or add that group",
 )
-.naming("'group ' + self.groups.filter(g, has(g.parent) && !self.groups.exists(p, p.name == g.parent))[0].name + ' names a parent that no group is called: correct the parent, or add that group'")
 .at(".groups")
 .told_by_compile();
 
@@ -74,7 +64,6 @@ pub(crate) const GROUPS: Rule = Rule::new(
     "self.routes.all(r, !has(r.group) || (has(self.groups) && self.groups.exists(g, g.name == r.group)))",
     "the group of each route must be the name of a group in spec.groups: correct the route's group, or add that group",
 )
-.naming("'route ' + self.routes.filter(r, has(r.group) && !(has(self.groups) && self.groups.exists(g, g.name == r.group)))[0].name + ' names a group that spec.groups does not have: correct the group, or add it'")
 .at(".routes")
 .told_by_compile();
 
