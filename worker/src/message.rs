@@ -25,6 +25,8 @@ use crate::{payload::Payload, router::Captures};
 pub struct Message {
     received: Arc<Received>,
     payload: Payload,
+    /// The properties without those that middleware took away; `None`: as received.
+    properties: Option<Arc<Properties>>,
 }
 
 /// A message as it came, with its route: what stays while middleware changes the payload, and what
@@ -209,7 +211,21 @@ impl Message {
     /// The message as it came, before any middleware.
     pub(crate) fn again(received: Arc<Received>) -> Self {
         let payload = Payload::new(received.payload.clone(), received.route.payload);
-        Self { received, payload }
+        Self { received, payload, properties: None }
+    }
+
+    /// The MQTT 5 properties as the steps before this one left them.
+    pub fn properties(&self) -> Option<&Properties> {
+        self.properties.as_deref().or(self.received.properties.as_deref())
+    }
+
+    /// Takes the user properties of this name away for the steps after this one.
+    pub(crate) fn hide_user_property(&mut self, name: &str) {
+        if let Some(properties) = self.properties() {
+            let mut properties = properties.clone();
+            properties.user.retain(|(it, _)| it != name);
+            self.properties = Some(Arc::new(properties));
+        }
     }
 
     /// The message as it came, to be kept while the message itself moves on.

@@ -26,7 +26,7 @@ pub struct Secrets {
 /// A value that is read again when its file changes.
 pub(crate) struct Watched<T> {
     source: Option<PathBuf>,
-    parse: fn(&[u8]) -> T,
+    parse: fn(&[u8]) -> Result<T, String>,
     state: ArcSwap<State<T>>,
 }
 
@@ -48,6 +48,16 @@ pub enum SecretError {
         key: String,
         /// Where it was looked for.
         places: String,
+    },
+    /// It is there, but not what it should be.
+    #[error("key {key:?} of {name:?}: {reason}")]
+    Invalid {
+        /// The Secret's or ConfigMap's name.
+        name: String,
+        /// The key.
+        key: String,
+        /// What is wrong, without content.
+        reason: String,
     },
     /// Its file cannot be read.
     #[error("cannot read {path}: {reason}", path = path.display())]
@@ -133,13 +143,17 @@ impl Secrets {
     pub(crate) fn watch<T>(
         &self,
         at: &KeyRef,
-        parse: fn(&[u8]) -> T,
+        parse: fn(&[u8]) -> Result<T, String>,
     ) -> Result<Watched<T>, SecretError> {
-        let value = self.get(at)?;
+        let value = parse(&self.get(at)?).map_err(|reason| SecretError::Invalid {
+            name: at.name.clone(),
+            key: at.key.clone(),
+            reason,
+        })?;
         let known = self.values.contains_key(&(at.name.clone(), at.key.clone()));
         let source = if known { None } else { Some(self.file(at)?) };
         let state = State {
-            value: Arc::new(parse(&value)),
+            value: Arc::new(value),
             stamp: source.as_deref().and_then(stamp),
             looked: Instant::now(),
         };
@@ -162,7 +176,7 @@ impl Secrets {
 }
 
 impl<T> Watched<T> {
-    /// The value; a file that cannot be read leaves the last good one.
+    /// The value; a file that cannot be read, or holds nonsense, leaves the last good one.
     pub(crate) fn get(&self) -> Arc<T> {
         let state = self.state.load();
         match &self.source {
@@ -172,16 +186,24 @@ impl<T> Watched<T> {
     }
 
     fn look(&self, path: &Path, old: &State<T>) -> Arc<T> {
-        let new_stamp = stamp(path);
-        let fresh = if new_stamp == old.stamp { None } else { read(path).ok() };
-        let value = match &fresh {
-            Some(bytes) => Arc::new((self.parse)(bytes)),
-            None => Arc::clone(&old.value),
-        };
-        let stamp = if fresh.is_some() { new_stamp } else { old.stamp };
+        let new = stamp(path);
+        let fresh = if new == old.stamp { None } else { self.parsed(path) };
+        let changed = fresh.is_some();
+        let value = fresh.map_or_else(|| Arc::clone(&old.value), Arc::new);
+        let stamp = if changed { new } else { old.stamp };
         let state = State { value: Arc::clone(&value), stamp, looked: Instant::now() };
         self.state.store(Arc::new(state));
         value
+    }
+
+    fn parsed(&self, path: &Path) -> Option<T> {
+        let parsed = read(path).map_err(|error| error.to_string()).and_then(|it| (self.parse)(&it));
+        parsed
+            .inspect(|_| tracing::info!(path = %path.display(), "read again"))
+            .inspect_err(|error| {
+                tracing::warn!(path = %path.display(), error, "not read again, the last good one stays");
+            })
+            .ok()
     }
 }
 

@@ -1,21 +1,30 @@
 //! From a table to an engine, or to every problem it has.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use routemq_crds::{
+    expression::Expression,
     problem::Problem,
-    table::{self, Table},
+    table::{self, SchemaSource, Table},
+    v1alpha1::DedupStore,
 };
+use serde_json::Value;
 
 use super::{Compiled, Engine, Inner, Resources, RouteCounters, Shared};
 use crate::{
     eval::Evaluator,
     handler::{self, Action, custom::Custom},
     message::RouteInfo,
-    middleware::{Around, Log, Step},
+    middleware::{
+        ApiKey, Around, Dedup, Log, RateLimit, Step, Transform, Validate, api_key::Keys,
+        rate_limit, validate,
+    },
     registry::Registry,
     router::Matcher,
+    secrets::SecretError,
 };
+
+type Config = BTreeMap<String, Value>;
 
 pub(super) fn build(
     table: Table,
@@ -23,7 +32,12 @@ pub(super) fn build(
     resources: Resources,
 ) -> Result<Engine, Vec<Problem>> {
     let shared = Arc::new(shared(&table, registry, &resources));
-    let mut builder = Builder { registry, problems: Vec::new() };
+    let mut builder = Builder {
+        registry,
+        resources: &resources,
+        workers: table.worker_count,
+        problems: Vec::new(),
+    };
     let routes = table.routes.iter().enumerate();
     let routes = routes.map(|(index, route)| builder.route(index, route, &shared)).collect();
     if !builder.problems.is_empty() {
@@ -49,6 +63,8 @@ fn shared(table: &Table, registry: &Registry, resources: &Resources) -> Shared {
 /// Collects problems while it makes steps and handlers: what is broken is left out.
 struct Builder<'a> {
     registry: &'a Registry,
+    resources: &'a Resources,
+    workers: u32,
     problems: Vec<Problem>,
 }
 
@@ -81,22 +97,75 @@ impl Builder<'_> {
             table::Middleware::Log { level, payload } => {
                 Some(Step::Log(Log::new(*level, *payload)))
             }
-            table::Middleware::Filter(expression) => Some(Step::Filter(expression.clone())),
-            table::Middleware::Timeout(limit) => Some(Step::Around(Around::Timeout(*limit))),
-            table::Middleware::Custom { name, config } => {
-                let Some(middleware) = self.registry.find_middleware(name) else {
-                    let known = self.registry.middleware_names();
-                    let problem = unknown("middleware", name, known);
-                    return self.refuse(format!("{field}.custom.name"), problem);
-                };
-                let config = config.clone().into_iter().collect();
-                Some(Step::Around(Around::Custom {
-                    middleware: Arc::clone(middleware),
-                    config: Arc::new(serde_json::Value::Object(config)),
-                }))
+            table::Middleware::ApiKey { keys, source } => {
+                let keys = self.resources.secrets.watch(keys, Keys::parse);
+                let keys = self.found(&format!("{field}.apiKey.secretRef"), keys)?;
+                Some(Step::ApiKey(ApiKey::new(keys, source.clone())))
             }
-            _ => self.refuse(field, "this middleware is not available yet"),
+            table::Middleware::RateLimit { limit, per, burst, key, action, scope } => {
+                let share = |limit| rate_limit::share_of(limit, *scope, self.workers);
+                let limit =
+                    RateLimit::new(share(*limit), *per, share(*burst), key.clone(), *action);
+                Some(Step::RateLimit(limit))
+            }
+            table::Middleware::Filter(expression) => Some(Step::Filter(expression.clone())),
+            table::Middleware::Validate(schema) => self.validate(field, schema),
+            table::Middleware::Transform { set, remove } => {
+                Some(Step::Transform(Transform::new(set, remove)))
+            }
+            table::Middleware::Dedup { key, window, store } => {
+                self.dedup(field, key, *window, *store)
+            }
+            table::Middleware::Timeout(limit) => Some(Step::Around(Around::Timeout(*limit))),
+            table::Middleware::Custom { name, config } => self.around(field, name, config),
         }
+    }
+
+    fn validate(&mut self, field: &str, schema: &SchemaSource) -> Option<Step> {
+        let step = match schema {
+            SchemaSource::Inline(schema) => match validate::compile(schema) {
+                Ok(schema) => Validate::Inline(Box::new(schema)),
+                Err(error) => return self.refuse(format!("{field}.validate.schema"), error),
+            },
+            SchemaSource::ConfigMap(at) => {
+                let schema = self.resources.secrets.watch(at, validate::parse);
+                Validate::Watched(self.found(&format!("{field}.validate.configMapRef"), schema)?)
+            }
+        };
+        Some(Step::Validate(step))
+    }
+
+    fn dedup(
+        &mut self,
+        field: &str,
+        key: &Expression,
+        window: Duration,
+        store: DedupStore,
+    ) -> Option<Step> {
+        match store {
+            DedupStore::Memory => {
+                Some(Step::Around(Around::Dedup(Dedup::new(key.clone(), window))))
+            }
+            DedupStore::Database => self.refuse(
+                format!("{field}.dedup.store"),
+                "this worker cannot remember keys in the database: use Memory, or a unique key and onConflict: Ignore in the sql handler",
+            ),
+        }
+    }
+
+    fn around(&mut self, field: &str, name: &str, config: &Config) -> Option<Step> {
+        let Some(middleware) = self.registry.find_middleware(name) else {
+            let problem = unknown("middleware", name, self.registry.middleware_names());
+            return self.refuse(format!("{field}.custom.name"), problem);
+        };
+        Some(Step::Around(Around::Custom {
+            middleware: Arc::clone(middleware),
+            config: Arc::new(config.clone().into_iter().collect()),
+        }))
+    }
+
+    fn found<T>(&mut self, field: &str, value: Result<T, SecretError>) -> Option<T> {
+        value.map_err(|error| self.problems.push(Problem::new(field, error.to_string()))).ok()
     }
 
     fn action(&mut self, field: &str, action: &table::Action) -> Option<Action> {
@@ -126,12 +195,7 @@ impl Builder<'_> {
         }
     }
 
-    fn custom(
-        &mut self,
-        field: &str,
-        name: &str,
-        config: &std::collections::BTreeMap<String, serde_json::Value>,
-    ) -> Option<Action> {
+    fn custom(&mut self, field: &str, name: &str, config: &Config) -> Option<Action> {
         let field = format!("{field}.custom.name");
         let Some(handler) = self.registry.find_handler(name) else {
             return self.refuse(field, unknown("handler", name, self.registry.handler_names()));

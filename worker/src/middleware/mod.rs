@@ -2,16 +2,26 @@
 //!
 //! Built-in steps are walked in a loop; only those around the rest (`timeout`, `dedup`, `custom`) box it.
 
+pub(crate) mod api_key;
 pub(crate) mod custom;
+mod dedup;
 mod log;
+pub(crate) mod rate_limit;
+mod transform;
+pub(crate) mod validate;
 
 use std::{sync::Arc, time::Duration};
 
 use routemq_crds::expression::Expression;
 use serde_json::Value;
 
+pub(crate) use api_key::ApiKey;
 pub use custom::{Middleware, from_fn, from_fn_with_config};
+pub(crate) use dedup::Dedup;
 pub(crate) use log::Log;
+pub(crate) use rate_limit::RateLimit;
+pub(crate) use transform::Transform;
+pub(crate) use validate::Validate;
 
 use crate::{
     engine::{Next, Shared},
@@ -23,13 +33,18 @@ use crate::{
 #[derive(Debug)]
 pub(crate) enum Step {
     Log(Log),
+    ApiKey(ApiKey),
+    RateLimit(RateLimit),
     Filter(Expression),
+    Validate(Validate),
+    Transform(Transform),
     Around(Around),
 }
 
 /// A step around the steps after it.
 pub(crate) enum Around {
     Timeout(Duration),
+    Dedup(Dedup),
     Custom { middleware: Arc<dyn Middleware>, config: Arc<Value> },
 }
 
@@ -54,10 +69,15 @@ impl Step {
         }
     }
 
-    #[expect(clippy::unused_async, reason = "rateLimit waits here")]
     pub(crate) async fn enter(&self, message: &mut Message, shared: &Shared) -> Entered {
         let result = match self {
+            Self::ApiKey(keys) => keys.enter(message),
+            Self::RateLimit(limit) => limit.enter(message, shared).await,
             Self::Filter(expression) => filter(expression, message, shared),
+            Self::Validate(schema) => schema.enter(message),
+            Self::Transform(transform) => {
+                transform.enter(message, shared).map(|()| Entered::Continue)
+            }
             Self::Log(_) | Self::Around(_) => Ok(Entered::Continue),
         };
         result.unwrap_or_else(|failure| Entered::End(Outcome::Failed(failure)))
@@ -72,7 +92,7 @@ fn filter(expression: &Expression, message: &Message, shared: &Shared) -> Result
 }
 
 impl Around {
-    pub(crate) async fn run(&self, message: Message, next: Next, _shared: &Shared) -> Outcome {
+    pub(crate) async fn run(&self, message: Message, next: Next, shared: &Shared) -> Outcome {
         match self {
             Self::Timeout(limit) => match tokio::time::timeout(*limit, next.run(message)).await {
                 Ok(outcome) => outcome,
@@ -81,6 +101,7 @@ impl Around {
                     format!("the steps after `timeout` took longer than {} s", limit.as_secs_f32()),
                 )),
             },
+            Self::Dedup(dedup) => dedup.run(message, next, shared).await,
             Self::Custom { middleware, config } => {
                 middleware.call(message, next, Arc::clone(config)).await
             }
@@ -92,6 +113,7 @@ impl std::fmt::Debug for Around {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Timeout(limit) => f.debug_tuple("Timeout").field(limit).finish(),
+            Self::Dedup(dedup) => dedup.fmt(f),
             Self::Custom { .. } => f.write_str("Custom"),
         }
     }
