@@ -7,6 +7,7 @@
 #[cfg(feature = "dev-broker")]
 pub mod broker;
 pub mod config;
+pub mod database;
 mod dead_letter;
 pub mod engine;
 mod eval;

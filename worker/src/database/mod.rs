@@ -1,0 +1,233 @@
+//! Rows into MySQL, MariaDB, PostgreSQL and SQLite: batched, bound, acknowledged after the commit.
+//!
+//! `Inserter::write → queue (by number, bytes, time) → batch (halved around bad rows) → writer (one
+//! statement, its text by dialect) → pool (a few connections, closed when in doubt)`.
+
+use std::{sync::Arc, time::Duration};
+
+use routemq_crds::table::{Insert, Statement};
+use url::Url;
+
+mod batch;
+mod dialect;
+mod error;
+mod fault;
+mod insert_sql;
+mod inserter;
+mod mysql;
+mod pool;
+mod postgres;
+mod queue;
+mod rows;
+mod sqlite;
+mod statement;
+mod statement_sql;
+mod tables;
+mod value;
+mod writer;
+
+pub use self::{
+    dialect::Dialect,
+    error::DatabaseError,
+    inserter::Inserter,
+    statement::StatementRunner,
+    value::{SqlValue, SqlValueError},
+};
+use self::{
+    fault::Fault, insert_sql::InsertText, mysql::MySqlConnector, pool::Pool, postgres::PgConnector,
+    sqlite::SqliteConnector, writer::InsertWriter,
+};
+
+/// Batches of one inserter that are written at the same time, at most.
+const IN_FLIGHT: usize = 4;
+
+/// Bounds of a database's connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DatabaseOptions {
+    /// Connections at most, ≥ 1. SQLite always has one.
+    pub max_connections: usize,
+    /// How long to wait for a free or a new connection.
+    pub acquire_timeout: Duration,
+    /// How long a statement may take; then its connection is closed and its rows are unavailable.
+    pub statement_timeout: Duration,
+    /// How long a statement waits for a lock; below `statement_timeout`. MySQL counts whole seconds.
+    pub lock_timeout: Duration,
+    /// How long a row waits in all, from its write to its commit; below the default `timeoutSeconds` of 30.
+    pub write_timeout: Duration,
+    /// Whether a SQLite file that is not there is made.
+    pub create_if_missing: bool,
+}
+
+impl Default for DatabaseOptions {
+    fn default() -> Self {
+        Self {
+            max_connections: 4,
+            acquire_timeout: Duration::from_secs(5),
+            statement_timeout: Duration::from_secs(15),
+            lock_timeout: Duration::from_secs(5),
+            write_timeout: Duration::from_secs(25),
+            create_if_missing: false,
+        }
+    }
+}
+
+/// A database: opened when needed, and again whenever it comes back. Cheap to clone.
+#[derive(Clone)]
+pub struct Database {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) server: Server,
+    options: DatabaseOptions,
+    /// The URL without its password.
+    place: String,
+}
+
+/// Connections by dialect.
+pub(crate) enum Server {
+    MySql(Pool<MySqlConnector>),
+    Postgres(Pool<PgConnector>),
+    Sqlite(Pool<SqliteConnector>),
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Database").field("url", &self.inner.place).finish_non_exhaustive()
+    }
+}
+
+impl Database {
+    /// Reads the URL and opens a first connection.
+    ///
+    /// # Errors
+    /// A URL that is none of ours, or a database that does not answer; the message names the URL (its password
+    /// hidden), what failed and how to mend it.
+    pub async fn connect(url: &str, options: DatabaseOptions) -> Result<Self, DatabaseError> {
+        let database = Self::open(url, options)?;
+        database.ping().await?;
+        Ok(database)
+    }
+
+    /// Reads the URL only: the first row opens the first connection.
+    ///
+    /// # Errors
+    /// A URL that is none of ours.
+    pub fn open(url: &str, options: DatabaseOptions) -> Result<Self, DatabaseError> {
+        let place = error::redacted(url);
+        let server = Server::new(url, &place, options)?;
+        let inner = Inner { server, options, place };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Asks for an answer.
+    ///
+    /// # Errors
+    /// The database does not answer, or refuses us.
+    pub async fn ping(&self) -> Result<(), DatabaseError> {
+        self.inner.server.ping().await.map_err(|fault| self.error(&fault))
+    }
+
+    /// Which SQL it speaks.
+    pub fn dialect(&self) -> Dialect {
+        self.inner.server.dialect()
+    }
+
+    /// The URL without its password.
+    pub fn place(&self) -> &str {
+        &self.inner.place
+    }
+
+    /// Starts the task that batches the rows of one insert; it ends when the last clone of the inserter is dropped.
+    /// Needs a Tokio runtime.
+    pub fn inserter(&self, insert: &Insert) -> Inserter {
+        let text = InsertText::new(self.dialect(), insert);
+        let full = insert.batch.max_rows.min(text.max_rows());
+        let writer = InsertWriter::new(Arc::clone(&self.inner), text, full);
+        let in_flight = self.inner.server.connections(self.inner.options).min(IN_FLIGHT);
+        let queue = queue::start(writer, insert.batch, in_flight);
+        Inserter::new(&insert.table, queue, self.inner.options.write_timeout)
+    }
+
+    /// Runs a statement of the spec.
+    pub fn statement(&self, statement: &Statement) -> StatementRunner {
+        StatementRunner::new(Arc::clone(&self.inner), statement)
+    }
+
+    /// Creates the tables that the inserts name and the database lacks (SQLite only: what `dev` needs). Gives the names of
+    /// those it made.
+    ///
+    /// # Errors
+    /// The database is another one, or refuses.
+    pub async fn create_missing_tables(
+        &self,
+        inserts: &[&Insert],
+    ) -> Result<Vec<String>, DatabaseError> {
+        let Server::Sqlite(pool) = &self.inner.server else {
+            return Err(DatabaseError::TablesAreYours { dialect: self.dialect() });
+        };
+        let result = tables::create_missing(pool, inserts).await;
+        result.map_err(|fault| self.error(&fault))
+    }
+
+    /// Says goodbye on the connections that are idle.
+    pub async fn close(&self) {
+        match &self.inner.server {
+            Server::MySql(pool) => pool.close().await,
+            Server::Postgres(pool) => pool.close().await,
+            Server::Sqlite(pool) => pool.close().await,
+        }
+    }
+
+    fn error(&self, fault: &Fault) -> DatabaseError {
+        DatabaseError::unreachable(self.dialect(), &self.inner.place, fault)
+    }
+}
+
+impl Server {
+    fn new(url: &str, place: &str, options: DatabaseOptions) -> Result<Self, DatabaseError> {
+        let refuse = |cause: String| DatabaseError::Url { url: place.to_owned(), cause };
+        let scheme = url.split(':').next().unwrap_or_default();
+        let dialect = Dialect::of_scheme(scheme)
+            .ok_or_else(|| refuse(format!("the scheme {scheme:?} is none of these")))?;
+        let parsed = || Url::parse(url).map_err(|error| refuse(error.to_string()));
+        let driver = |error: sqlx::Error| refuse(error.to_string());
+        Ok(match dialect {
+            Dialect::MySql => {
+                let connector = MySqlConnector::new(&parsed()?, options).map_err(driver)?;
+                Self::MySql(Pool::new(connector, options.max_connections, options))
+            }
+            Dialect::Postgres => {
+                let connector = PgConnector::new(&parsed()?, options).map_err(driver)?;
+                Self::Postgres(Pool::new(connector, options.max_connections, options))
+            }
+            Dialect::Sqlite => {
+                let connector = SqliteConnector::new(url, options).map_err(driver)?;
+                Self::Sqlite(Pool::new(connector, 1, options))
+            }
+        })
+    }
+
+    pub(crate) fn dialect(&self) -> Dialect {
+        match self {
+            Self::MySql(_) => Dialect::MySql,
+            Self::Postgres(_) => Dialect::Postgres,
+            Self::Sqlite(_) => Dialect::Sqlite,
+        }
+    }
+
+    fn connections(&self, options: DatabaseOptions) -> usize {
+        if matches!(self, Self::Sqlite(_)) { 1 } else { options.max_connections.max(1) }
+    }
+
+    async fn ping(&self) -> Result<(), Fault> {
+        match self {
+            Self::MySql(pool) => pool.ping().await,
+            Self::Postgres(pool) => pool.ping().await,
+            Self::Sqlite(pool) => pool.ping().await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
