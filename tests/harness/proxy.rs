@@ -4,7 +4,7 @@ use std::{
 };
 
 use routemq_tests::{
-    Client, ClientConfig, Direction, Frame, Mosquitto, MosquittoConfig, Proxy, Verdict,
+    Client, ClientConfig, Direction, Frame, Mosquitto, MosquittoConfig, Proxy, Received, Verdict,
 };
 use rumqttc::v5::mqttbytes::QoS;
 use tokio::{
@@ -96,7 +96,7 @@ async fn a_tap_loses_one_chosen_puback_and_sees_every_packet() {
     drop(subscriber);
     let mut subscriber = Client::connect(proxy.address(), config).await;
     let again = subscriber.receive_all(SHORT).await;
-    assert_eq!(again.iter().map(|m| m.text()).collect::<Vec<_>>(), ["2"]);
+    assert_eq!(again.iter().map(Received::text).collect::<Vec<_>>(), ["2"]);
     let acknowledged = seen.lock().unwrap().clone();
     assert_eq!(acknowledged, [(1, 1), (1, 2), (1, 3), (2, 2)]);
 }

@@ -77,7 +77,7 @@ impl MariaDb {
     /// Ends it in good order.
     pub async fn stop(&mut self) {
         self.process.signal(Signal::TERM);
-        self.process.exit(Duration::from_secs(60)).await;
+        self.process.exit(Duration::from_mins(1)).await;
     }
 
     /// SIGKILL.
@@ -149,7 +149,7 @@ fn launch(config: &MariaDbConfig, directory: &Directory, port: u16) -> Process {
 
 /// True when it answers; false when it ended (the port was taken after all).
 async fn ready(process: &mut Process, rows: &Rows) -> bool {
-    eventually("MariaDB answers", Duration::from_secs(60), async || {
+    eventually("MariaDB answers", Duration::from_mins(1), async || {
         if process.exit_status().is_some() {
             return Ok(false);
         }

@@ -77,7 +77,7 @@ impl Postgres {
     /// Ends it in good order ("fast": open connections are closed).
     pub async fn stop(&mut self) {
         self.process.signal(Signal::INT);
-        self.process.exit(Duration::from_secs(60)).await;
+        self.process.exit(Duration::from_mins(1)).await;
     }
 
     /// SIGKILL to all of it.
@@ -162,7 +162,7 @@ fn launch(config: &PostgresConfig, directory: &Directory, port: u16) -> Process 
 
 /// True when it answers; false when it ended (the port was taken after all).
 async fn ready(process: &mut Process, rows: &Rows) -> bool {
-    eventually("PostgreSQL answers", Duration::from_secs(60), async || {
+    eventually("PostgreSQL answers", Duration::from_mins(1), async || {
         if process.exit_status().is_some() {
             return Ok(false);
         }

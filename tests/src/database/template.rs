@@ -1,15 +1,19 @@
-//! Initialised data directories, made once and copied.
+//! Initialised data directories, fresh once and copied.
 
 use std::{
     env, fs,
     os::unix::fs::chown,
     path::{Path, PathBuf},
     process::Command,
+    sync::{Mutex, PoisonError},
 };
 
 use crate::{Directory, Owner, version_of};
 
-/// Copies the template `name` for this version of `server` to `target` (which must not exist), made by `make` where
+/// Held while this process makes a template.
+static CREATE: Mutex<()> = Mutex::new(());
+
+/// Copies the template `name` for this version of `server` to `target` (which must not exist), fresh by `make` where
 /// there is none yet.
 pub(super) fn copy(
     name: &str,
@@ -21,8 +25,11 @@ pub(super) fn copy(
     let version =
         version_of(server, "--version").replace(|c: char| !c.is_ascii_alphanumeric(), "-");
     let template = folder().join(format!("{name}-{version}"));
-    if !template.is_dir() {
-        create(&template, make);
+    {
+        let _one_at_a_time = CREATE.lock().unwrap_or_else(PoisonError::into_inner);
+        if !template.is_dir() {
+            create(&template, make);
+        }
     }
     duplicate(&template, target);
     give(target, owner);
@@ -35,14 +42,14 @@ fn folder() -> PathBuf {
     target.map_or_else(env::temp_dir, Path::to_owned).join("test-templates")
 }
 
-/// Several processes may come here at once: each makes its own, one rename wins.
+/// Several processes may come here at once: each makes its own, the first rename wins.
 fn create(template: &Path, make: impl FnOnce(&Path)) {
     let directory = Directory::new("template");
-    let made = directory.path().join("made");
-    make(&made);
+    let fresh = directory.path().join("data");
+    make(&fresh);
     let near = template.with_extension(format!("{}", std::process::id()));
     fs::create_dir_all(template.parent().expect("it has a folder")).unwrap();
-    duplicate(&made, &near);
+    duplicate(&fresh, &near);
     if fs::rename(&near, template).is_err() {
         let _ = fs::remove_dir_all(&near);
     }
