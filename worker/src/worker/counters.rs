@@ -93,9 +93,7 @@ impl Counters {
         names: impl Iterator<Item = &'a Arc<str>>,
     ) -> Vec<Arc<RouteCells>> {
         let mut routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
-        names
-            .map(|name| Arc::clone(routes.entry((Arc::clone(name), lane)).or_default()))
-            .collect()
+        names.map(|name| Arc::clone(routes.entry((Arc::clone(name), lane)).or_default())).collect()
     }
 
     /// Everything so far.

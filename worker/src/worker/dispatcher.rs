@@ -207,11 +207,8 @@ impl Dispatcher {
             let jobs = Vec::with_capacity(feed.jobs.len());
             let jobs = std::mem::replace(&mut feed.jobs, jobs);
             // A lane that is gone is one that was stopped: its messages stay with the broker.
-            let _ = feed.lane.send(Command::Run(Batch {
-                engine: Arc::clone(&self.filling),
-                at,
-                jobs,
-            }));
+            let _ =
+                feed.lane.send(Command::Run(Batch { engine: Arc::clone(&self.filling), at, jobs }));
         }
     }
 

@@ -82,11 +82,7 @@ pub(crate) enum Notice {
 }
 
 /// What changed between two states.
-pub(crate) fn notices(
-    before: &SessionStatus,
-    now: &SessionStatus,
-    tables: &Tables,
-) -> Vec<Notice> {
+pub(crate) fn notices(before: &SessionStatus, now: &SessionStatus, tables: &Tables) -> Vec<Notice> {
     let table = tables.current.table();
     let wanted = subscriptions(table);
     let overlaps = table.filters.iter().any(|filter| filter.overlaps);
@@ -149,7 +145,9 @@ impl Notice {
                 %worker,
                 "the broker has no subscription identifiers: messages that several filters cover are handled once for each"
             ),
-            Self::Waiting { reason } => tracing::warn!(%worker, reason, "no connection, trying again"),
+            Self::Waiting { reason } => {
+                tracing::warn!(%worker, reason, "no connection, trying again")
+            }
             Self::TakenOver => tracing::error!(
                 %worker,
                 "another client took this worker's client id: give each process a slot of its own (--slot)"

@@ -70,14 +70,23 @@ pub(crate) fn decide(
 }
 
 /// The earlier table whose winner's filter is gone, where this is its copy.
-fn gone_winner(copy: &SubscriptionIds, previous: &[Option<u32>], known: Known<'_>) -> Option<usize> {
+fn gone_winner(
+    copy: &SubscriptionIds,
+    previous: &[Option<u32>],
+    known: Known<'_>,
+) -> Option<usize> {
     previous.iter().position(|winner| {
         winner.is_some_and(|winner| copy.contains(winner) && !known.has_filter(winner))
     })
 }
 
 /// Whether the winner's own copy is certain to be handled by whoever gets it.
-fn left_out(winner: u32, copy: &SubscriptionIds, previous: &[Option<u32>], known: Known<'_>) -> bool {
+fn left_out(
+    winner: u32,
+    copy: &SubscriptionIds,
+    previous: &[Option<u32>],
+    known: Known<'_>,
+) -> bool {
     let settled = known.settled.binary_search(&winner).is_ok();
     let won_before = previous.iter().flatten().any(|winner| copy.contains(*winner));
     let stranger = known.young && copy.iter().any(|id| !known.has_ever_had(id));
@@ -186,7 +195,8 @@ mod tests {
             [(1, 2, 1), (1, 2, 2), (2, 1, 1), (2, 1, 2), (1, 1, 2), (2, 2, 1)]
         {
             let copy_of_old = 3 - copy_of_new;
-            let changed = decide(&came_by(&[copy_of_new]), Some(new_winner), &[Some(old_winner)], CHANGED);
+            let changed =
+                decide(&came_by(&[copy_of_new]), Some(new_winner), &[Some(old_winner)], CHANGED);
             let unchanged = decide(&came_by(&[copy_of_old]), Some(old_winner), &[], CALM);
             assert!(
                 changed == Current || unchanged == Current,

@@ -76,7 +76,8 @@ impl RunningWorker {
     /// Connects and subscribes; returns at once. The connection and its answers are seen in [`Self::status`].
     pub async fn start(options: WorkerOptions) -> Self {
         let WorkerOptions { engine, session: config, slot, observer, transition } = options;
-        let (identity, delivery) = (identity(engine.table(), slot), engine.table().delivery.clone());
+        let (identity, delivery) =
+            (identity(engine.table(), slot), engine.table().delivery.clone());
         let wanted = subscriptions(engine.table());
         let tables = watch::Sender::new(Arc::new(Tables::new(engine, transition)));
         let (counters, unowed) = (Arc::new(Counters::default()), Arc::new(Unowed::default()));
@@ -146,7 +147,8 @@ impl RunningWorker {
     pub async fn settled(&self) {
         let wanted = subscriptions(self.tables.borrow().current.table());
         let calm = |status: &SessionStatus| {
-            let settled = |state: &FilterState| matches!(state, FilterState::Granted { settled: true, .. });
+            let settled =
+                |state: &FilterState| matches!(state, FilterState::Granted { settled: true, .. });
             status.filters.len() == wanted.len()
                 && wanted.iter().all(|it| status.filters.get(&it.filter).is_some_and(settled))
         };

@@ -1,0 +1,146 @@
+//! Commands: parsed here, done in a module each.
+//!
+//! Exit codes: 0 done, 1 the input is wrong, 2 usage, 3 the outside world failed.
+
+mod check;
+mod connection;
+mod documents;
+mod explain;
+mod failure;
+mod init;
+mod publish;
+mod style;
+mod subscribe;
+
+use std::{future::Future, io::Write, process::ExitCode};
+
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use routemq_worker::config::{Environment, Settings};
+
+use failure::Failure;
+
+/// What a command comes to: the exit code, or why it failed.
+type Ended = Result<ExitCode, Failure>;
+
+/// Routes MQTT messages through middleware to handlers, from one YAML.
+#[derive(Debug, Parser)]
+#[command(
+    name = "routemq",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true,
+    max_term_width = 100,
+    after_help = "Example: routemq dev examples/quickstart --simulate 5/s\n\n\
+        Exit codes: 0 done, 1 the input is wrong, 2 usage, 3 the outside world failed."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Write a first route and a .env; never overwrites
+    Init(init::Init),
+    /// Say what is wrong with documents, with file, line and column
+    Check(check::Check),
+    /// Say which route a topic goes to, and why
+    Match(explain::Match),
+    /// Publish a message
+    Pub(publish::Pub),
+    /// Watch messages
+    Sub(subscribe::Sub),
+    /// Print the CustomResourceDefinition
+    #[command(after_help = "Example: routemq crd | kubectl apply --server-side -f -")]
+    Crd,
+    /// Print completions for a shell
+    #[command(
+        after_help = "Example: routemq completions bash > ~/.local/share/bash-completion/completions/routemq"
+    )]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the version
+    #[command(after_help = "Example: routemq version --output json")]
+    Version {
+        /// How it is printed
+        #[arg(long, value_enum, default_value_t)]
+        output: Output,
+    },
+}
+
+/// How a command prints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// For people
+    #[default]
+    Text,
+    /// For programs: JSON
+    Json,
+}
+
+pub(crate) fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match execute(cli.command) {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn execute(command: Command) -> Ended {
+    match command {
+        Command::Init(init) => init.execute(),
+        Command::Check(check) => check.execute(),
+        Command::Match(matching) => matching.execute(),
+        Command::Pub(publish) => on_runtime(publish.execute()),
+        Command::Sub(subscribe) => on_runtime(subscribe.execute()),
+        Command::Crd => print(&routemq_crds::crd_yaml()),
+        Command::Completions { shell } => completions(shell),
+        Command::Version { output } => version(output),
+    }
+}
+
+/// Only commands that talk to something pay for a runtime.
+fn on_runtime(work: impl Future<Output = Ended>) -> Ended {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime =
+        runtime.map_err(|error| Failure::world("cannot start threads").because(&error))?;
+    let ended = runtime.block_on(work);
+    // A read of standard input may still be blocked: it must not keep the program.
+    runtime.shutdown_background();
+    ended
+}
+
+/// The environment, read and checked; every bad value is told.
+fn settings() -> Result<Settings, Failure> {
+    let environment = Environment::load().map_err(|error| Failure::input_from(&error))?;
+    Settings::read(&environment).map_err(|bad| Failure::inputs(bad.iter().map(ToString::to_string)))
+}
+
+/// Writes to standard output; a reader that went away (`| head`) is no failure.
+fn print(text: &str) -> Ended {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::world("cannot write to standard output").because(&error))
+        }
+        _ => Ok(ExitCode::SUCCESS),
+    }
+}
+
+fn completions(shell: clap_complete::Shell) -> Ended {
+    let mut text = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "routemq", &mut text);
+    print(&String::from_utf8_lossy(&text))
+}
+
+fn version(output: Output) -> Ended {
+    let version = env!("CARGO_PKG_VERSION");
+    match output {
+        Output::Text => print(&format!("routemq {version}\n")),
+        Output::Json => {
+            print(&format!("{}\n", serde_json::json!({"name": "routemq", "version": version})))
+        }
+    }
+}
