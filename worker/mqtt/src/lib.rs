@@ -19,6 +19,18 @@ pub mod message;
 pub mod publisher;
 pub mod session;
 
+mod backoff;
+mod barrier;
+mod codec;
+mod connect;
+mod exactly_once;
+mod ledger;
+mod link;
+mod outage;
+mod reason;
+mod subscriptions;
+mod transport;
+
 pub use config::{Credentials, Login, SessionConfig, TlsConfig};
 pub use message::{AckToken, Delivery, Properties, Publish, QoS, SubscriptionIds};
 pub use publisher::{Outgoing, PublishError, Published, Publisher};

@@ -16,7 +16,7 @@ pub enum QoS {
 }
 
 /// A received PUBLISH, its topic checked to be UTF-8 without wildcards and its alias resolved.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Publish {
     /// Shares the read buffer.
     pub topic: ByteString,

@@ -1,10 +1,20 @@
 //! The session: one task that owns the socket.
 
+mod driver;
+mod protocol;
+
 use std::{collections::BTreeMap, time::Duration};
 
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::timeout,
+};
 
+use self::driver::{Command, Driver, Stop};
 use crate::{AckToken, Delivery, SessionConfig};
+
+/// Commands that wait for the socket task.
+const COMMANDS: usize = 16;
 
 /// Takes messages on the socket task: it must not block, and bounds itself by the receive maximum
 /// (QoS 1 and 2) and by dropping (QoS 0).
@@ -13,8 +23,8 @@ pub trait Receiver: Send + 'static {
     fn deliver(&mut self, delivery: Delivery);
     /// The end of a turn: everything that was read has been delivered.
     fn flush(&mut self) {}
-    /// CONNACK accepted a connection; called before its first delivery. `session_present`: whether the broker
-    /// still has the session, and so sends again every QoS 1 and 2 message that is not acknowledged.
+    /// CONNACK accepted a connection; called before its first delivery. `session_present`: whether the
+    /// broker still has the session, and so sends again every QoS 1 and 2 message that is not acknowledged.
     fn connected(&mut self, _epoch: u32, _session_present: bool) {}
     /// A connection was lost: tokens with an epoch ≤ `epoch` will acknowledge nothing.
     fn disconnected(&mut self, _epoch: u32) {}
@@ -105,19 +115,20 @@ pub enum End {
 /// Reports outcomes. Cheap to clone; each handler side holds one.
 #[derive(Clone, Debug)]
 pub struct Acks {
-    _tx: mpsc::UnboundedSender<AckToken>,
+    done: mpsc::UnboundedSender<AckToken>,
 }
 
 impl Acks {
     /// The outcome of this message is final: acknowledge it when all before it are.
     /// Bounded by the receive maximum, since each token exists once. Never blocks.
-    pub fn done(&self, _token: AckToken) {
-        unimplemented!()
+    pub fn done(&self, token: AckToken) {
+        // After the end of the session there is nobody to acknowledge to: the broker sends it again.
+        let _ = self.done.send(token);
     }
 
     /// The same for several at once.
-    pub fn done_all(&self, _tokens: &[AckToken]) {
-        unimplemented!()
+    pub fn done_all(&self, tokens: &[AckToken]) {
+        tokens.iter().for_each(|token| self.done(*token));
     }
 }
 
@@ -128,31 +139,44 @@ pub struct Session;
 /// Steers one session. Dropping it does not stop the session.
 #[derive(Clone, Debug)]
 pub struct SessionHandle {
-    _commands: mpsc::Sender<()>,
+    commands: mpsc::Sender<Command>,
     status: watch::Receiver<SessionStatus>,
 }
 
 impl Session {
-    /// Starts the socket task. `receiver` is made from the [`Acks`] that it (or its lanes) will use.
+    /// Starts the socket task on the current tokio runtime. `receiver` is made from the [`Acks`] that it (or its lanes) will use.
     pub fn spawn<R: Receiver>(
-        _config: SessionConfig,
-        _receiver: impl FnOnce(Acks) -> R,
+        config: SessionConfig,
+        receiver: impl FnOnce(Acks) -> R,
     ) -> SessionHandle {
-        unimplemented!()
+        let (done, tokens) = mpsc::unbounded_channel();
+        let acks = Acks { done };
+        let (sender, commands) = mpsc::channel(COMMANDS);
+        let (reports, status) = watch::channel(SessionStatus::default());
+        let receiver = receiver(acks.clone());
+        let handle = SessionHandle { commands: sender.clone(), status };
+        let driver = Driver::new(config, receiver, (acks, tokens), (sender, commands), reports);
+        tokio::spawn(driver.run());
+        handle
     }
 }
 
 impl SessionHandle {
     /// The subscriptions that the session should hold from now on: subscribes what is new, then
-    /// unsubscribes what is gone. Survives reconnects. Watch [`Self::status`] for the answers.
-    pub async fn subscribe_to(&self, _wanted: Vec<Subscription>) {
-        unimplemented!()
+    /// unsubscribes what is gone. Survives reconnects. Watch [`Self::status`] for the answers; when this returns,
+    /// the status names every wanted filter.
+    ///
+    /// A resumed session may hold filters that this run was never told of: MQTT has no way to list them. To leave
+    /// those of a predecessor, want them and then want nothing.
+    pub async fn subscribe_to(&self, wanted: Vec<Subscription>) {
+        self.ask(|reply| Command::Want(wanted, reply)).await;
     }
 
     /// Resolves when everything queued on the broker for this session at the time of the call has been delivered
-    /// to the receiver (a message to itself came back, or two quiet seconds where the broker refuses that).
+    /// to the receiver (a message to itself came back, or two quiet seconds where the broker refuses that, or a minute
+    /// where it is never quiet either). Waits for a connection; returns at once when the session is stopped.
     pub async fn barrier(&self) {
-        unimplemented!()
+        self.ask(Command::Barrier).await;
     }
 
     /// What the session is doing.
@@ -164,12 +188,23 @@ impl SessionHandle {
     /// Stops taking new messages (QoS 0 ones are dropped, others stay unacknowledged and unhandled), so that
     /// what runs can be finished; acknowledgements still go out. Then call [`Self::stop`].
     pub async fn stop_taking(&self) {
-        unimplemented!()
+        self.ask(Command::StopTaking).await;
     }
 
     /// Flushes the acknowledgements of the done prefix, sends DISCONNECT, closes, and returns when that is done
-    /// or `patience` is over.
-    pub async fn stop(&self, _end: End, _patience: Duration) {
-        unimplemented!()
+    /// or `patience` is over. Without a connection there is nothing to flush, and [`End::Discard`] is left to the
+    /// session's expiry.
+    pub async fn stop(&self, end: End, patience: Duration) {
+        let asked = self.ask(|done| Command::Stop(Stop { end, patience, done }));
+        // The task keeps to `patience` itself; a little more for a task that is at work.
+        let _ = timeout(patience + Duration::from_secs(1), asked).await;
+    }
+
+    /// Sends a command and waits for its answer; none comes from a session that has ended.
+    async fn ask(&self, command: impl FnOnce(oneshot::Sender<()>) -> Command) {
+        let (reply, answer) = oneshot::channel();
+        if self.commands.send(command(reply)).await.is_ok() {
+            let _ = answer.await;
+        }
     }
 }

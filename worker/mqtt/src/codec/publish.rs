@@ -1,0 +1,136 @@
+//! PUBLISH: the one packet that comes by the million. Topic and payload are slices of the read
+//! buffer; a packet whose only property is a subscription identifier allocates nothing.
+
+use bytes::{Buf, Bytes};
+use bytestring::ByteString;
+
+use super::{
+    Fault, Frame,
+    properties::{
+        CONTENT_TYPE, CORRELATION_DATA, MESSAGE_EXPIRY, PAYLOAD_FORMAT, RESPONSE_TOPIC,
+        SUBSCRIPTION_IDENTIFIER, TOPIC_ALIAS, USER_PROPERTY, Value, Walk, section,
+    },
+};
+use crate::{Properties, Publish, QoS, SubscriptionIds, reason};
+
+/// A message and its packet identifier.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Received {
+    pub(crate) publish: Publish,
+    /// 0 at QoS 0.
+    pub(crate) id: u16,
+}
+
+pub(super) fn decode(frame: &Frame) -> Result<Received, Fault> {
+    let qos = quality(frame.flags)?;
+    let duplicate = frame.flags & 0b1000 != 0;
+    if duplicate && qos == QoS::AtMostOnce {
+        return Err(Fault::malformed("a PUBLISH of QoS 0 marked as duplicate"));
+    }
+    let mut rest = frame.body.clone();
+    let topic = take_topic(&mut rest)?;
+    let id = if qos == QoS::AtMostOnce { 0 } else { take_id(&mut rest)? };
+    let extra = take_properties(&mut rest)?;
+    if topic.is_empty() {
+        return Err(Fault::protocol("a PUBLISH without a topic"));
+    }
+    let publish = Publish {
+        topic,
+        payload: rest,
+        qos,
+        retain: frame.flags & 1 != 0,
+        duplicate,
+        subscriptions: extra.subscriptions,
+        properties: extra.properties,
+    };
+    Ok(Received { publish, id })
+}
+
+fn quality(flags: u8) -> Result<QoS, Fault> {
+    match flags >> 1 & 0b11 {
+        0 => Ok(QoS::AtMostOnce),
+        1 => Ok(QoS::AtLeastOnce),
+        2 => Ok(QoS::ExactlyOnce),
+        _ => Err(Fault::malformed("a PUBLISH of QoS 3")),
+    }
+}
+
+fn take_topic(rest: &mut Bytes) -> Result<ByteString, Fault> {
+    let len = usize::from(rest.try_get_u16().map_err(|_| truncated())?);
+    if len > rest.len() {
+        return Err(truncated());
+    }
+    let bytes = rest.split_to(len);
+    if let Some(wrong) = bytes.iter().find(|byte| matches!(byte, b'+' | b'#' | 0)) {
+        return Err(match wrong {
+            0 => Fault::malformed("a topic with a NUL character"),
+            _ => Fault::new(reason::TOPIC_NAME_INVALID, "a topic with a wildcard"),
+        });
+    }
+    ByteString::try_from(bytes).map_err(|_| Fault::malformed("a topic that is not UTF-8"))
+}
+
+fn take_id(rest: &mut Bytes) -> Result<u16, Fault> {
+    match rest.try_get_u16() {
+        Ok(0) => Err(Fault::protocol("packet identifier 0")),
+        Ok(id) => Ok(id),
+        Err(_) => Err(truncated()),
+    }
+}
+
+fn truncated() -> Fault {
+    Fault::malformed("a PUBLISH shorter than its parts")
+}
+
+#[derive(Default)]
+struct Extra {
+    subscriptions: SubscriptionIds,
+    properties: Option<Box<Properties>>,
+}
+
+fn take_properties(rest: &mut Bytes) -> Result<Extra, Fault> {
+    let mut extra = Extra::default();
+    let (own, payload) = section(rest)?;
+    for property in Walk::new(own) {
+        let (identifier, value) = property?;
+        extra.add(identifier, value, rest)?;
+    }
+    let payload_at = rest.len() - payload.len();
+    rest.advance(payload_at);
+    Ok(extra)
+}
+
+impl Extra {
+    fn add(&mut self, identifier: u8, value: Value<'_>, packet: &Bytes) -> Result<(), Fault> {
+        match (identifier, value) {
+            (SUBSCRIPTION_IDENTIFIER, Value::Number(0)) => {
+                return Err(Fault::protocol("subscription identifier 0"));
+            }
+            (SUBSCRIPTION_IDENTIFIER, Value::Number(number)) => self.subscriptions.push(number),
+            (TOPIC_ALIAS, _) => {
+                let detail = "a topic alias, of which none is allowed";
+                return Err(Fault::new(reason::TOPIC_ALIAS_INVALID, detail));
+            }
+            (PAYLOAD_FORMAT, Value::Number(number @ 0..=1)) => {
+                self.kept().payload_is_utf8 = Some(number == 1);
+            }
+            (MESSAGE_EXPIRY, Value::Number(seconds)) => self.kept().message_expiry = Some(seconds),
+            (CONTENT_TYPE, Value::Text(text)) => self.kept().content_type = Some(text.to_owned()),
+            (RESPONSE_TOPIC, Value::Text(text)) => {
+                self.kept().response_topic = Some(text.to_owned());
+            }
+            (CORRELATION_DATA, Value::Binary(data)) => {
+                self.kept().correlation_data = Some(packet.slice_ref(data));
+            }
+            (USER_PROPERTY, Value::Pair(name, value)) => {
+                self.kept().user.push((name.to_owned(), value.to_owned()));
+            }
+            _ => return Err(Fault::protocol(format!("property 0x{identifier:02x} in a PUBLISH"))),
+        }
+        Ok(())
+    }
+
+    fn kept(&mut self) -> &mut Properties {
+        self.properties.get_or_insert_default()
+    }
+}

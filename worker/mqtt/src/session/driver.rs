@@ -1,0 +1,300 @@
+//! The task that owns the socket: connects for ever, and turns the protocol's wheel.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, Sleep, sleep, sleep_until, timeout},
+};
+
+use super::{
+    Acks, ConnectionState, End, Receiver, SessionStatus, Subscription, protocol::Protocol,
+};
+use crate::{
+    AckToken, SessionConfig,
+    backoff::Backoff,
+    codec,
+    connect::{Accepted, connect, sentence},
+    link::{Link, Lost},
+    outage::Outage,
+};
+
+/// A connection that lasted this long was a good one: the next pause is short.
+const HELD: Duration = Duration::from_secs(10);
+/// Outcomes taken in at a time.
+const TOKENS: usize = 4096;
+
+/// What a handle asks for.
+#[derive(Debug)]
+pub(super) enum Command {
+    Want(Vec<Subscription>, oneshot::Sender<()>),
+    Barrier(oneshot::Sender<()>),
+    StopTaking(oneshot::Sender<()>),
+    Stop(Stop),
+}
+
+/// The end of the session.
+#[derive(Debug)]
+pub(super) struct Stop {
+    pub(super) end: End,
+    pub(super) patience: Duration,
+    pub(super) done: oneshot::Sender<()>,
+}
+
+/// How a connection ended.
+enum Ended {
+    Lost(Lost),
+    Stopped(Stop),
+}
+
+pub(super) struct Driver<R> {
+    config: Arc<SessionConfig>,
+    protocol: Protocol<R>,
+    tokens: Vec<AckToken>,
+    done: mpsc::UnboundedReceiver<AckToken>,
+    commands: mpsc::Receiver<Command>,
+    status: watch::Sender<SessionStatus>,
+    timer: Pin<Box<Sleep>>,
+    epoch: u32,
+    outage: Outage,
+    /// Keep both channels open when every handle is gone: dropping one stops nothing.
+    _open: (Acks, mpsc::Sender<Command>),
+}
+
+impl<R: Receiver> Driver<R> {
+    pub(super) fn new(
+        config: SessionConfig,
+        receiver: R,
+        (acks, done): (Acks, mpsc::UnboundedReceiver<AckToken>),
+        (sender, commands): (mpsc::Sender<Command>, mpsc::Receiver<Command>),
+        status: watch::Sender<SessionStatus>,
+    ) -> Self {
+        Self {
+            protocol: Protocol::new(&config, receiver),
+            tokens: Vec::new(),
+            done,
+            commands,
+            status,
+            timer: Box::pin(sleep(Duration::ZERO)),
+            epoch: 0,
+            outage: Outage::new(&config),
+            config: Arc::new(config),
+            _open: (acks, sender),
+        }
+    }
+
+    /// Connects, serves, waits, and again, until told to stop.
+    pub(super) async fn run(mut self) {
+        let mut backoff = Backoff::new(self.config.max_backoff);
+        let stop = loop {
+            let config = Arc::clone(&self.config);
+            let (reason, taken_over) = match self.meanwhile(connect(&config)).await {
+                Err(stop) => break stop,
+                Ok(Err(error)) => (sentence(&error), false),
+                Ok(Ok((link, accepted))) => {
+                    let since = Instant::now();
+                    match self.serve(link, &accepted).await {
+                        Ended::Stopped(stop) => break stop,
+                        Ended::Lost(lost) => {
+                            if since.elapsed() >= HELD {
+                                backoff.reset();
+                            }
+                            (sentence(&lost), matches!(lost, Lost::TakenOver))
+                        }
+                    }
+                }
+            };
+            let pause = backoff.next(fastrand::f64());
+            self.outage.failed(&reason, pause);
+            self.set_connection(ConnectionState::Waiting { reason, taken_over });
+            if let Err(stop) = self.meanwhile(sleep(pause)).await {
+                break stop;
+            }
+        };
+        self.set_connection(ConnectionState::Stopped);
+        // The caller may have lost its patience.
+        let _ = stop.done.send(());
+    }
+
+    fn set_connection(&self, connection: ConnectionState) {
+        self.status.send_modify(|status| status.connection = connection);
+    }
+
+    fn report(&mut self) {
+        self.status.send_if_modified(|status| self.protocol.report(status));
+    }
+
+    // === Without a connection ===
+
+    /// Does `work`, and what is asked for meanwhile.
+    async fn meanwhile<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Stop> {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                Some(command) = self.commands.recv() => {
+                    if let Some(stop) = self.obey(command) {
+                        return Err(stop);
+                    }
+                }
+                _ = self.done.recv_many(&mut self.tokens, TOKENS) => self.take_tokens(),
+                result = &mut work => return Ok(result),
+            }
+            self.report();
+        }
+    }
+
+    fn obey(&mut self, command: Command) -> Option<Stop> {
+        let reply = match command {
+            Command::Want(wanted, reply) => {
+                self.protocol.want(wanted);
+                self.report();
+                reply
+            }
+            Command::StopTaking(reply) => {
+                self.protocol.stop_taking();
+                reply
+            }
+            Command::Barrier(reply) => {
+                self.protocol.await_barrier(reply);
+                return None;
+            }
+            Command::Stop(stop) => return Some(stop),
+        };
+        // The caller may no longer wait.
+        let _ = reply.send(());
+        None
+    }
+
+    fn take_tokens(&mut self) {
+        self.tokens.drain(..).for_each(|token| self.protocol.done(token));
+    }
+
+    // === With a connection ===
+
+    async fn serve(&mut self, mut link: Link, accepted: &Accepted) -> Ended {
+        self.epoch += 1;
+        self.protocol.connected(accepted, self.epoch);
+        self.announce(accepted);
+        let ended = self.turns(&mut link).await;
+        match ended {
+            Ended::Lost(Lost::Fault(fault)) => {
+                let code = fault.code;
+                self.protocol.disconnected(self.epoch);
+                link.close(code).await;
+                Ended::Lost(Lost::Fault(fault))
+            }
+            Ended::Lost(lost) => {
+                self.protocol.disconnected(self.epoch);
+                Ended::Lost(lost)
+            }
+            Ended::Stopped(stop) => {
+                self.say_goodbye(link, &stop).await;
+                self.protocol.disconnected(self.epoch);
+                Ended::Stopped(stop)
+            }
+        }
+    }
+
+    fn announce(&mut self, accepted: &Accepted) {
+        let resumes = self.epoch > 1 && !self.config.clean_start;
+        if resumes && !accepted.session_present && !self.config.session_expiry.is_zero() {
+            tracing::warn!(
+                client_id = self.config.client_id,
+                "the broker lost the session, and what was queued in it: look for a restart \
+                 without persistence, or a session expiry that is too short"
+            );
+        }
+        self.outage.ended(accepted.session_present);
+        let epoch = self.epoch;
+        self.status.send_modify(|status| {
+            status.epoch = epoch;
+            status.connection = ConnectionState::Connected {
+                session_present: accepted.session_present,
+                identifiers: accepted.offers.identifiers,
+            };
+            self.protocol.report(status);
+        });
+    }
+
+    async fn turns(&mut self, link: &mut Link) -> Ended {
+        loop {
+            if let Err(lost) = self.think(link) {
+                return Ended::Lost(lost);
+            }
+            match poll_fn(|cx| self.poll_turn(link, cx)).await {
+                Err(lost) => return Ended::Lost(lost),
+                Ok(None) => {}
+                Ok(Some(command)) => {
+                    if let Some(stop) = self.obey(command) {
+                        return Ended::Stopped(stop);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What was read and what has become due, without waiting for anything.
+    fn think(&mut self, link: &mut Link) -> Result<(), Lost> {
+        let (frames, fault) = link.take_frames();
+        self.protocol.frames(frames, &mut link.out)?;
+        if let Some(fault) = fault {
+            return Err(Lost::Fault(fault));
+        }
+        let now = Instant::now();
+        let settled = self.protocol.settle(now, &mut link.out);
+        self.report();
+        settled?;
+        link.keep_alive(now)
+    }
+
+    /// Waits until something happens, and takes in all of it: outcomes, time, bytes, one command.
+    fn poll_turn(
+        &mut self,
+        link: &mut Link,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<Command>, Lost>> {
+        let mut ready = false;
+        if self.done.poll_recv_many(cx, &mut self.tokens, TOKENS).is_ready() {
+            self.take_tokens();
+            self.protocol.pay(&mut link.out);
+            ready = true;
+        }
+        ready |= self.poll_timer(link, cx);
+        ready |= link.poll(cx)?.is_ready();
+        // Last, so that a lost connection loses no command.
+        if let Poll::Ready(command) = self.commands.poll_recv(cx) {
+            return Poll::Ready(Ok(command));
+        }
+        if ready { Poll::Ready(Ok(None)) } else { Poll::Pending }
+    }
+
+    /// The timer is only ever moved forward: setting it anew each turn would cost more than waking
+    /// up once too often.
+    fn poll_timer(&mut self, link: &Link, cx: &mut Context<'_>) -> bool {
+        let deadlines = [link.ping_deadline(), self.protocol.deadline()];
+        let Some(deadline) = deadlines.into_iter().flatten().min() else { return false };
+        if self.timer.is_elapsed() || deadline < self.timer.deadline() {
+            self.timer.set(sleep_until(deadline));
+        }
+        self.timer.as_mut().poll(cx).is_ready()
+    }
+
+    /// Acknowledges what is done, and leaves as the owner wants it.
+    async fn say_goodbye(&mut self, mut link: Link, stop: &Stop) {
+        while let Ok(token) = self.done.try_recv() {
+            self.protocol.done(token);
+        }
+        self.protocol.pay(&mut link.out);
+        codec::disconnect(0, stop.end == End::Discard, &mut link.out);
+        if timeout(stop.patience, link.finish()).await.is_err() {
+            tracing::warn!("the broker did not take the last acknowledgements in time");
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! What the suites share: a real broker, a receiver that remembers, ways to wait for a condition.
+
+#![allow(dead_code, unreachable_pub, reason = "each suite uses its part")]
+
+pub mod mosquitto;
+pub mod stub;
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use routemq_mqtt::{
+    AckToken, Acks, Delivery, QoS, Receiver, Session, SessionConfig, SessionHandle, SessionStatus,
+    Subscription,
+};
+use tokio::sync::watch;
+
+/// Longer than anything here takes, shorter than anybody's patience.
+pub const SOON: Duration = Duration::from_secs(20);
+
+/// A session whose deliveries are remembered.
+pub struct Listener {
+    pub handle: SessionHandle,
+    pub acks: Acks,
+    log: watch::Receiver<usize>,
+    seen: Arc<Mutex<Seen>>,
+}
+
+#[derive(Default)]
+pub struct Seen {
+    pub deliveries: Vec<Delivery>,
+    pub connections: Vec<(u32, bool)>,
+    pub lost: Vec<u32>,
+    pub flushes: usize,
+}
+
+struct Recorder {
+    acks: Acks,
+    /// Acknowledge at once.
+    eager: bool,
+    seen: Arc<Mutex<Seen>>,
+    log: watch::Sender<usize>,
+}
+
+impl Receiver for Recorder {
+    fn deliver(&mut self, delivery: Delivery) {
+        if let (true, Some(token)) = (self.eager, delivery.token) {
+            self.acks.done(token);
+        }
+        self.seen.lock().unwrap().deliveries.push(delivery);
+    }
+
+    fn flush(&mut self) {
+        self.seen.lock().unwrap().flushes += 1;
+        self.log.send_modify(|count| *count += 1);
+    }
+
+    fn connected(&mut self, epoch: u32, session_present: bool) {
+        self.seen.lock().unwrap().connections.push((epoch, session_present));
+        self.log.send_modify(|count| *count += 1);
+    }
+
+    fn disconnected(&mut self, epoch: u32) {
+        self.seen.lock().unwrap().lost.push(epoch);
+        self.log.send_modify(|count| *count += 1);
+    }
+}
+
+impl Listener {
+    /// Acknowledges nothing by itself.
+    pub fn lazy(config: SessionConfig) -> Self {
+        Self::start(config, false)
+    }
+
+    /// Acknowledges at once.
+    pub fn eager(config: SessionConfig) -> Self {
+        Self::start(config, true)
+    }
+
+    fn start(config: SessionConfig, eager: bool) -> Self {
+        let seen = Arc::new(Mutex::new(Seen::default()));
+        let (log, watch) = watch::channel(0);
+        let mut kept = None;
+        let recorded = Arc::clone(&seen);
+        let handle = Session::spawn(config, |acks| {
+            kept = Some(acks.clone());
+            Recorder { acks, eager, seen: recorded, log }
+        });
+        Self { handle, acks: kept.unwrap(), log: watch, seen }
+    }
+
+    pub fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap()
+    }
+
+    /// Waits until what was seen fulfils `condition`.
+    pub async fn until(&self, what: &str, condition: impl Fn(&Seen) -> bool) {
+        let mut log = self.log.clone();
+        let wait = log.wait_for(|_| condition(&self.seen.lock().unwrap()));
+        match tokio::time::timeout(SOON, wait).await {
+            Ok(result) => drop(result.unwrap()),
+            Err(_) => panic!("never came: {what}; {} deliveries", self.seen().deliveries.len()),
+        }
+    }
+
+    /// Waits for `count` deliveries in all.
+    pub async fn count(&self, count: usize) {
+        self.until(&format!("{count} deliveries"), |seen| seen.deliveries.len() >= count).await;
+    }
+
+    /// Waits until the status fulfils `condition`.
+    pub async fn status(
+        &self,
+        what: &str,
+        condition: impl Fn(&SessionStatus) -> bool,
+    ) -> SessionStatus {
+        let mut status = self.handle.status();
+        let result = tokio::time::timeout(SOON, status.wait_for(|now| condition(now))).await;
+        match result {
+            Ok(status) => status.unwrap().clone(),
+            Err(_) => panic!("never came: {what}; {:?}", self.handle.status().borrow()),
+        }
+    }
+
+    pub fn tokens(&self) -> Vec<AckToken> {
+        self.seen().deliveries.iter().filter_map(|delivery| delivery.token).collect()
+    }
+
+    pub fn payloads(&self) -> Vec<String> {
+        let text =
+            |delivery: &Delivery| String::from_utf8_lossy(&delivery.publish.payload).into_owned();
+        self.seen().deliveries.iter().map(text).collect()
+    }
+}
+
+pub fn filter(filter: &str, qos: QoS, identifier: u32) -> Subscription {
+    Subscription { filter: filter.to_owned(), qos, identifier }
+}
+
+/// A configuration for a broker on a loopback port; attempts follow each other quickly.
+pub fn config(port: u16, client_id: &str) -> SessionConfig {
+    let url = format!("mqtt://127.0.0.1:{port}").parse().unwrap();
+    let mut config = SessionConfig::new(url, client_id);
+    config.max_backoff = Duration::from_millis(50);
+    config
+}
