@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU32, AtomicUsize},
+        atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering},
     },
     time::SystemTime,
 };
@@ -52,11 +52,18 @@ pub(crate) struct Progress {
     pub(crate) finished: AtomicUsize,
     /// The most attempts that one handler took.
     pub(crate) attempts: AtomicU32,
+    /// A bit for each handler that its `when` skipped (a route has at most 8).
+    skipped: AtomicU8,
     /// What handlers with `as` left, by handler index.
     results: Mutex<Vec<(usize, cel::Value)>>,
 }
 
 impl Progress {
+    pub(crate) fn skip(&self, handler: usize) {
+        let bit = u32::try_from(handler).ok().and_then(|at| 1_u8.checked_shl(at)).unwrap_or(0);
+        self.skipped.fetch_or(bit, Ordering::Relaxed);
+    }
+
     pub(crate) fn results(&self) -> MutexGuard<'_, Vec<(usize, cel::Value)>> {
         self.results.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -145,6 +152,13 @@ impl Received {
     /// The MQTT 5 properties, where there are any.
     pub fn properties(&self) -> Option<&Properties> {
         self.properties.as_deref()
+    }
+
+    /// The indices of the handlers that did their work: finished, and not skipped by their `when`.
+    pub fn acted(&self) -> impl Iterator<Item = usize> {
+        let finished = self.progress.finished.load(Ordering::Relaxed);
+        let skipped = u64::from(self.progress.skipped.load(Ordering::Relaxed));
+        (0..finished.min(64)).filter(move |at| skipped & (1 << at) == 0)
     }
 
     /// When it was read from the socket.

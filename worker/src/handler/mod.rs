@@ -92,6 +92,7 @@ impl Compiled {
         let skipped = !route.shared.evaluator.condition(when, message)?;
         if skipped {
             route.counters.skipped.up();
+            message.progress.skip(self.index);
         }
         Ok(skipped)
     }
