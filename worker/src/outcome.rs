@@ -73,6 +73,14 @@ pub mod class {
     pub const HANDLER: Reason = "Handler";
     /// The database is away.
     pub const DATABASE: Reason = "Database";
+    /// The database has no such table or column, or denies access to it.
+    pub const DATABASE_REFUSED: Reason = "DatabaseRefused";
+    /// The database reports an error that says neither row nor outage.
+    pub const DATABASE_ERROR: Reason = "DatabaseError";
+    /// A row lost a deadlock several times.
+    pub const DEADLOCK: Reason = "Deadlock";
+    /// A row waited too long for a lock.
+    pub const LOCK_TIMEOUT: Reason = "LockTimeout";
     /// The database refused a row.
     pub const ROW: Reason = "Row";
     /// A rate limit sends what is beyond it to the dead letters.

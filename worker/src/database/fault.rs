@@ -1,6 +1,6 @@
 use sqlx::{mysql::MySqlDatabaseError, postgres::PgDatabaseError, sqlite::SqliteError};
 
-use crate::outcome::{Failure, FailureKind};
+use crate::outcome::{Failure, FailureKind, class};
 
 /// What an error of the database says about the rows that were being written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,12 +46,12 @@ impl Verdict {
 
     fn class(self) -> &'static str {
         match self {
-            Self::Row => "Row",
-            Self::Deadlock => "Deadlock",
-            Self::LockTimeout => "LockTimeout",
-            Self::Away => "Database",
-            Self::Refused => "DatabaseRefused",
-            Self::Unknown => "DatabaseUnknown",
+            Self::Row => class::ROW,
+            Self::Deadlock => class::DEADLOCK,
+            Self::LockTimeout => class::LOCK_TIMEOUT,
+            Self::Away => class::DATABASE,
+            Self::Refused => class::DATABASE_REFUSED,
+            Self::Unknown => class::DATABASE_ERROR,
         }
     }
 }

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::{Compiled, Engine, Inner, Resources, RouteCounters, Shared};
 use crate::{
+    database::Database,
     eval::Evaluator,
     handler::{self, Action, custom::Custom},
     message::RouteInfo,
@@ -68,7 +69,7 @@ struct Builder<'a> {
     problems: Vec<Problem>,
 }
 
-impl Builder<'_> {
+impl<'a> Builder<'a> {
     fn route(&mut self, index: usize, route: &table::Route, shared: &Arc<Shared>) -> Arc<Compiled> {
         let field = format!("spec.routes[{index}]");
         let steps = route.middleware.iter().enumerate();
@@ -184,15 +185,29 @@ impl Builder<'_> {
                 )))
             }
             table::Action::Custom { name, config } => self.custom(field, name, config),
-            table::Action::Insert(_) | table::Action::Statement(_) => self.refuse(
-                format!("{field}.sql"),
-                "no database is configured: set DATABASE_URL, or spec.database.urlSecretRef",
-            ),
+            table::Action::Insert(insert) => {
+                let database = self.database(field)?;
+                Some(Action::Sql(handler::Sql::insert(insert, database)))
+            }
+            table::Action::Statement(statement) => {
+                let database = self.database(field)?;
+                Some(Action::Sql(handler::Sql::statement(statement, database)))
+            }
             table::Action::Http(_) => self.refuse(
                 format!("{field}.http"),
                 "this worker cannot call HTTP services yet: use a custom handler",
             ),
         }
+    }
+
+    fn database(&mut self, field: &str) -> Option<&'a Database> {
+        let resources = self.resources;
+        resources.database.as_ref().or_else(|| {
+            self.refuse(
+                format!("{field}.sql"),
+                "no database is configured: set DATABASE_URL, or spec.database.urlSecretRef",
+            )
+        })
     }
 
     fn custom(&mut self, field: &str, name: &str, config: &Config) -> Option<Action> {

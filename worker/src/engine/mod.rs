@@ -37,6 +37,7 @@ use routemq_mqtt::Publish;
 pub use chain::Next;
 
 use crate::{
+    database::Database,
     eval::Evaluator,
     handler,
     health::Health,
@@ -70,6 +71,8 @@ pub struct Resources {
     pub outbox: Outbox,
     /// Secrets and ConfigMaps that the table refers to.
     pub secrets: Secrets,
+    /// Where `sql` handlers write to.
+    pub database: Option<Database>,
     /// Where it is told what messages are held for.
     pub health: Health,
     /// The worker's name, in dead letters.
@@ -82,6 +85,7 @@ impl Resources {
         Self {
             outbox,
             secrets: Secrets::default(),
+            database: None,
             health: Health::default(),
             worker: Arc::from("worker"),
         }
@@ -91,6 +95,12 @@ impl Resources {
     #[must_use]
     pub fn with_secrets(self, secrets: Secrets) -> Self {
         Self { secrets, ..self }
+    }
+
+    /// With this database.
+    #[must_use]
+    pub fn with_database(self, database: Database) -> Self {
+        Self { database: Some(database), ..self }
     }
 
     /// With this health, for instance the one of the table before.

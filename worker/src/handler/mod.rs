@@ -4,6 +4,7 @@ pub(crate) mod custom;
 mod log;
 mod publish;
 mod reply;
+mod sql;
 
 use routemq_crds::{expression::Expression, table};
 
@@ -11,6 +12,7 @@ pub use custom::{BoxFuture, Handler};
 pub(crate) use log::Log;
 pub(crate) use publish::Publish;
 pub(crate) use reply::Reply;
+pub(crate) use sql::Sql;
 
 use crate::{
     engine,
@@ -33,6 +35,7 @@ pub(crate) enum Action {
     Log(Log),
     Publish(Publish),
     Reply(Reply),
+    Sql(Sql),
     Custom(custom::Custom),
 }
 
@@ -55,15 +58,17 @@ impl Compiled {
             Action::Log(_) => "log",
             Action::Publish(_) => "publish",
             Action::Reply(_) => "reply",
+            Action::Sql(_) => "sql",
             Action::Custom(_) => "custom",
         }
     }
 
-    /// What an attempt is that took too long. What only waits for the broker is held: the message is
-    /// not to blame, and its dead letter would have to go the same way.
+    /// What an attempt is that took too long. What only waits for the broker or the database is held: the
+    /// message is not to blame.
     pub(crate) fn on_timeout(&self) -> (FailureKind, Reason) {
         match &self.action {
             Action::Publish(_) | Action::Reply(_) => (FailureKind::Unavailable, class::BROKER),
+            Action::Sql(_) => (FailureKind::Unavailable, class::DATABASE),
             Action::Log(_) | Action::Custom(_) => (FailureKind::Transient, class::TIMEOUT),
         }
     }
@@ -102,6 +107,7 @@ impl Compiled {
             Action::Log(log) => log.run(message, &route.shared).map(|()| None),
             Action::Publish(publish) => publish.run(message, &route.shared).await.map(|()| None),
             Action::Reply(reply) => reply.run(message, route).await.map(|()| None),
+            Action::Sql(sql) => sql.run(message, &route.shared).await,
             Action::Custom(_) => Ok(None),
         }
     }
