@@ -23,7 +23,9 @@ pub mod payload;
 pub mod registry;
 mod retry;
 pub mod router;
+pub mod run;
 pub mod secrets;
+pub mod slot;
 pub mod worker;
 
 pub use engine::{Engine, Next, Resources};

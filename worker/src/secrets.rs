@@ -17,7 +17,7 @@ use tokio::time::Instant;
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Where the values that specs refer to are found: documents first, then folders. Cheap to clone.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secrets {
     values: Arc<BTreeMap<(String, String), Bytes>>,
     folders: Arc<Vec<PathBuf>>,
@@ -158,6 +158,13 @@ impl Secrets {
             looked: Instant::now(),
         };
         Ok(Watched { source, parse, state: ArcSwap::from_pointee(state) })
+    }
+
+    /// The folder that a Secret or ConfigMap is mounted at, where it is; documents come first.
+    pub fn mounted(&self, name: &str) -> Option<PathBuf> {
+        let in_documents = self.values.keys().any(|(known, _)| known == name);
+        let folders = self.folders.iter().map(|folder| folder.join(name));
+        if in_documents { None } else { folders.into_iter().find(|path| path.is_dir()) }
     }
 
     fn file(&self, at: &KeyRef) -> Result<PathBuf, SecretError> {

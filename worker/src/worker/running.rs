@@ -7,11 +7,11 @@ use std::{
 };
 
 use routemq_crds::{table::Table, v1alpha1::SessionKind};
-use routemq_mqtt::{Acks, End, FilterState, Session, SessionConfig, SessionHandle, SessionStatus};
+use routemq_mqtt::{Acks, ConnectionState, End, Session, SessionConfig, SessionHandle, SessionStatus};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
-    time::{Instant, timeout, timeout_at},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 
 use super::{
@@ -143,17 +143,36 @@ impl RunningWorker {
         self.counters.totals()
     }
 
-    /// Waits until every filter of the current table is granted and settled, and nothing else is subscribed.
-    pub async fn settled(&self) {
-        let wanted = subscriptions(self.tables.borrow().current.table());
-        let calm = |status: &SessionStatus| {
-            let settled =
-                |state: &FilterState| matches!(state, FilterState::Granted { settled: true, .. });
-            status.filters.len() == wanted.len()
-                && wanted.iter().all(|it| status.filters.get(&it.filter).is_some_and(settled))
-        };
-        // An error means that the session has ended: nothing more to wait for.
-        let _ = self.status().wait_for(calm).await;
+    /// Resolves when every filter of the current table is granted and settled, and nothing else is subscribed.
+    pub fn settled(&self) -> impl Future<Output = ()> + Send + use<> {
+        let (tables, mut status) = (self.tables.subscribe(), self.status());
+        async move {
+            // An error means that the session has ended: nothing more to wait for.
+            let _ = status.wait_for(|status| tables.borrow().is_settled(status)).await;
+        }
+    }
+
+    /// Ends the session for good, leaving nothing behind: unsubscribes, handles what the broker still holds for
+    /// it, and discards it. What is not through within `drain` stays with the session, which then stays too.
+    pub async fn retire(mut self, drain: Duration) -> Summary {
+        let deadline = Instant::now() + drain;
+        self.session.subscribe_to(Vec::new()).await;
+        let mut status = self.status();
+        let left = status.wait_for(|status| {
+            status.filters.is_empty() && matches!(status.connection, ConnectionState::Connected { .. })
+        });
+        let left = matches!(timeout_at(deadline, left).await, Ok(Ok(_)));
+        if left && timeout_at(deadline, self.all_finished()).await.is_ok() {
+            self.end = End::Discard;
+        }
+        self.stop(deadline.saturating_duration_since(Instant::now())).await
+    }
+
+    /// Everything taken has been finished.
+    async fn all_finished(&self) {
+        while self.totals().unfinished > 0 {
+            sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Stops: takes nothing more, finishes what runs within `drain`, flushes the acknowledgements, disconnects.

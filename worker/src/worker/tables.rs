@@ -66,6 +66,15 @@ impl Tables {
             && wanted.iter().all(|it| answered(&it.filter))
     }
 
+    /// Whether exactly the current table's filters are subscribed, each granted and settled.
+    pub(crate) fn is_settled(&self, status: &SessionStatus) -> bool {
+        let wanted = subscriptions(self.current.table());
+        let settled = |filter: &str| {
+            matches!(status.filters.get(filter), Some(FilterState::Granted { settled: true, .. }))
+        };
+        wanted.len() == status.filters.len() && wanted.iter().all(|it| settled(&it.filter))
+    }
+
     /// What the overlap decision needs to know; `settled` is sorted.
     pub(crate) fn known<'a>(&'a self, settled: &'a [u32]) -> Known<'a> {
         Known {

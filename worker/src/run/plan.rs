@@ -1,0 +1,220 @@
+//! How an object's workers connect: from its table and the process' settings. Pure but for the Secrets it reads.
+
+use std::{ops::Range, time::Duration};
+
+use routemq_crds::{
+    table::Table,
+    v1alpha1::{KeyRef, NameRef, SessionKind, Tls},
+};
+use routemq_mqtt::{Credentials, Login, SessionConfig, TlsConfig};
+use url::Url;
+
+use super::{Loaded, RunError, RunSettings, name_of};
+use crate::{
+    secrets::{SecretError, Secrets},
+    slot::client_id,
+};
+
+/// Siblings in this process change to a new table at once: what remains is what is on its way.
+const TRANSITION_WITHIN: Duration = Duration::from_secs(5);
+/// Siblings in other processes see a changed file or ConfigMap this much later, at most (kubelet: a minute and a half).
+const TRANSITION_BETWEEN: Duration = Duration::from_secs(180);
+
+/// What a session is made of. Two tables with equal plans can be swapped while connected.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    /// `<namespace>.<name>`.
+    pub(super) name: String,
+    pub(super) url: Url,
+    pub(super) credentials: Credentials,
+    pub(super) tls: TlsConfig,
+    pub(super) share: Option<String>,
+    pub(super) session: SessionKind,
+    pub(super) expiry: Duration,
+    pub(super) receive_maximum: u16,
+    pub(super) concurrency: usize,
+    /// The URL of the database, where the table uses one.
+    pub(super) database: Option<String>,
+    /// The slots that this process runs.
+    pub(super) slots: Range<u32>,
+    /// How long siblings may still have another table.
+    pub(super) transition: Duration,
+}
+
+/// Decides how `loaded` connects.
+pub(super) fn plan(loaded: &Loaded, settings: &RunSettings) -> Result<Plan, RunError> {
+    let (table, secrets) = (&loaded.table, &loaded.secrets);
+    let slots = slots(table, settings.slot);
+    let within = settings.slot.is_none() || worker_count(table) <= 1;
+    Ok(Plan {
+        name: name_of(table),
+        url: broker(table, settings)?,
+        credentials: credentials(table, secrets, settings)?,
+        tls: tls(table, secrets)?,
+        share: table.share.clone(),
+        session: table.delivery.session,
+        expiry: table.delivery.session_expiry,
+        receive_maximum: table.delivery.receive_maximum,
+        concurrency: table.delivery.concurrency,
+        database: database(table, secrets, settings)?,
+        slots,
+        transition: if within { TRANSITION_WITHIN } else { TRANSITION_BETWEEN },
+    })
+}
+
+/// Workers that the table asks for, over all processes.
+pub(super) fn worker_count(table: &Table) -> u32 {
+    match (table.paused, &table.share) {
+        (true, _) => 0,
+        (false, None) => table.worker_count.min(1),
+        (false, Some(_)) => table.worker_count,
+    }
+}
+
+fn slots(table: &Table, only: Option<u32>) -> Range<u32> {
+    let count = worker_count(table);
+    match only {
+        None => 0..count,
+        Some(slot) if slot < count => slot..slot + 1,
+        Some(_) => 0..0,
+    }
+}
+
+/// Gives tables that name no share the process' one. Several such tables get one each, made from it: in one share
+/// they would take each other's messages.
+pub(super) fn share_out(mut loaded: Vec<Loaded>, share: Option<&str>) -> Vec<Loaded> {
+    let Some(share) = share else { return loaded };
+    let nameless = |table: &Table| table.share.is_some() && !table.share_is_explicit;
+    let several = loaded.iter().filter(|it| nameless(&it.table)).count() > 1;
+    for Loaded { table, .. } in loaded.iter_mut().filter(|it| nameless(&it.table)) {
+        let own = if several { format!("{share}.{}", name_of(table)) } else { share.to_owned() };
+        table.share = Some(own);
+    }
+    loaded
+}
+
+fn broker(table: &Table, settings: &RunSettings) -> Result<Url, RunError> {
+    let Some(written) = &table.broker.url else { return Ok(settings.broker.clone()) };
+    crate::config::broker_url(written)
+        .map_err(|_| RunError::Broker { name: name_of(table), url: written.clone() })
+}
+
+/// A mounted Secret is read again before each connection; one among the documents is known.
+fn credentials(
+    table: &Table,
+    secrets: &Secrets,
+    settings: &RunSettings,
+) -> Result<Credentials, RunError> {
+    let Some(NameRef { name }) = &table.broker.credentials_secret_ref else {
+        return Ok(settings.credentials.clone());
+    };
+    if let Some(folder) = secrets.mounted(name) {
+        return Ok(Credentials::Folder(folder));
+    }
+    let text = |key: &str| secrets.text(&KeyRef { name: name.clone(), key: key.to_owned() });
+    match (text("username"), text("password")) {
+        (Err(source), Err(_)) => {
+            Err(missing(table, "spec.broker.credentialsSecretRef", source))
+        }
+        (username, password) => Ok(Credentials::Static(Login {
+            username: username.ok(),
+            password: password.ok(),
+        })),
+    }
+}
+
+fn tls(table: &Table, secrets: &Secrets) -> Result<TlsConfig, RunError> {
+    let Some(Tls { ca_secret_ref, client_cert_secret_ref }) = &table.broker.tls else {
+        return Ok(TlsConfig::default());
+    };
+    let folder = |at: &Option<NameRef>, field| match at {
+        None => Ok(None),
+        Some(NameRef { name }) => match secrets.mounted(name) {
+            Some(folder) => Ok(Some(folder)),
+            None => Err(missing(table, field, SecretError::Missing {
+                name: name.clone(),
+                key: "ca.crt, tls.crt or tls.key".to_owned(),
+                places: "; certificates are read from files: give their folder with --secrets DIR".to_owned(),
+            })),
+        },
+    };
+    let ca = folder(ca_secret_ref, "spec.broker.tls.caSecretRef")?;
+    let client = folder(client_cert_secret_ref, "spec.broker.tls.clientCertSecretRef")?;
+    Ok(TlsConfig {
+        ca: ca.map(|folder| folder.join("ca.crt")),
+        client: client.map(|folder| (folder.join("tls.crt"), folder.join("tls.key"))),
+    })
+}
+
+/// Only where a handler or a middleware uses it.
+fn database(
+    table: &Table,
+    secrets: &Secrets,
+    settings: &RunSettings,
+) -> Result<Option<String>, RunError> {
+    if !super::database::is_used(table) {
+        return Ok(None);
+    }
+    let Some(at) = &table.database else { return Ok(settings.database.clone()) };
+    let url = secrets.text(at);
+    url.map(Some).map_err(|source| missing(table, "spec.database.urlSecretRef", source))
+}
+
+fn missing(table: &Table, field: &'static str, source: SecretError) -> RunError {
+    RunError::Secret { name: name_of(table), field, source }
+}
+
+impl Plan {
+    /// Whether workers of this plan may go on with a table of the other (slots aside).
+    pub(super) fn connects_as(&self, other: &Self) -> bool {
+        self.url == other.url
+            && same_login(&self.credentials, &other.credentials)
+            && (&self.tls.ca, &self.tls.client) == (&other.tls.ca, &other.tls.client)
+            && self.share == other.share
+            && self.session == other.session
+            && self.expiry == other.expiry
+            && self.receive_maximum == other.receive_maximum
+            && self.concurrency == other.concurrency
+            && self.database == other.database
+            && self.slots.is_empty() == other.slots.is_empty()
+    }
+
+    /// The session of one slot.
+    pub(super) fn session(&self, prefix: &str, slot: u32) -> Result<SessionConfig, RunError> {
+        let ephemeral = self.session == SessionKind::Ephemeral;
+        Ok(SessionConfig {
+            clean_start: ephemeral,
+            session_expiry: if ephemeral { Duration::ZERO } else { self.expiry },
+            receive_maximum: self.receive_maximum,
+            ..self.connection(prefix, &slot.to_string())?
+        })
+    }
+
+    /// The connection that handlers publish over: its own, never resumed.
+    pub(super) fn publisher(&self, prefix: &str) -> Result<SessionConfig, RunError> {
+        let suffix = format!("pub-{:08x}", fastrand::u32(..));
+        Ok(SessionConfig {
+            clean_start: true,
+            session_expiry: Duration::ZERO,
+            ..self.connection(prefix, &suffix)?
+        })
+    }
+
+    fn connection(&self, prefix: &str, suffix: &str) -> Result<SessionConfig, RunError> {
+        let id = client_id(prefix, &self.name, suffix)?;
+        Ok(SessionConfig {
+            credentials: self.credentials.clone(),
+            tls: self.tls.clone(),
+            ..SessionConfig::new(self.url.clone(), id)
+        })
+    }
+}
+
+fn same_login(one: &Credentials, other: &Credentials) -> bool {
+    match (one, other) {
+        (Credentials::None, Credentials::None) => true,
+        (Credentials::Static(one), Credentials::Static(other)) => one == other,
+        (Credentials::Folder(one), Credentials::Folder(other)) => one == other,
+        _ => false,
+    }
+}
