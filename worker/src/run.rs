@@ -24,12 +24,12 @@ use url::Url;
 
 use self::route::RunningRoute;
 use crate::{
+    database::DatabaseError,
     registry::Registry,
     secrets::{SecretError, Secrets},
     slot::ClientIdError,
     worker::{Observer, Summary, Totals},
 };
-pub use database::DatabaseProblem;
 
 /// What the process gives to every `MqttRoute`.
 #[derive(Clone)]
@@ -90,7 +90,9 @@ pub enum RunError {
         problems: Vec<Problem>,
     },
     /// `spec.broker.url` is none.
-    #[error("{name}: spec.broker.url: {url:?} is not a broker's URL; write mqtt://host:1883 or mqtts://host:8883")]
+    #[error(
+        "{name}: spec.broker.url: {url:?} is not a broker's URL; write mqtt://host:1883 or mqtts://host:8883"
+    )]
     Broker {
         /// `<namespace>.<name>`.
         name: String,
@@ -115,10 +117,12 @@ pub enum RunError {
         name: String,
         /// Why.
         #[source]
-        source: DatabaseProblem,
+        source: DatabaseError,
     },
     /// `--slot` names a slot that no `MqttRoute` has.
-    #[error("slot {slot} does not exist: the MqttRoutes have at most {most} workers, numbered from 0; raise workerCount or choose a lower slot")]
+    #[error(
+        "slot {slot} does not exist: the MqttRoutes have at most {most} workers, numbered from 0; raise workerCount or choose a lower slot"
+    )]
     Slot {
         /// As given.
         slot: u32,
@@ -155,7 +159,7 @@ impl RunError {
     /// Whether the input is wrong (exit code 1), not the outside world (3).
     pub fn is_input(&self) -> bool {
         match self {
-            Self::Database { source, .. } => source.is_input(),
+            Self::Database { source, .. } => matches!(source, DatabaseError::Url { .. }),
             _ => true,
         }
     }

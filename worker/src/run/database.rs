@@ -14,9 +14,6 @@ use crate::database::{Database, DatabaseError, DatabaseOptions, Dialect};
 /// The longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
-/// Why a database cannot be used.
-pub type DatabaseProblem = DatabaseError;
-
 /// A database that the handlers of one object use.
 #[derive(Clone, Debug)]
 pub(super) struct Connection {
@@ -32,8 +29,10 @@ impl Connection {
     ) -> Result<Option<Self>, RunError> {
         let Some(url) = &plan.database else { return Ok(None) };
         let failed = |source| RunError::Database { name: plan.name.clone(), source };
-        let options =
-            DatabaseOptions { create_if_missing: settings.create_tables, ..DatabaseOptions::default() };
+        let options = DatabaseOptions {
+            create_if_missing: settings.create_tables,
+            ..DatabaseOptions::default()
+        };
         let database = Database::open(url, options).map_err(failed)?;
         if settings.database_away == DatabaseAway::Fail {
             database.ping().await.map_err(failed)?;
@@ -101,9 +100,8 @@ fn inserts(table: &Table) -> Vec<&Insert> {
 /// Whether the table needs one.
 pub(super) fn is_used(table: &Table) -> bool {
     let writes = |action: &Action| matches!(action, Action::Insert(_) | Action::Statement(_));
-    let keeps = |step: &Middleware| {
-        matches!(step, Middleware::Dedup { store: DedupStore::Database, .. })
-    };
+    let keeps =
+        |step: &Middleware| matches!(step, Middleware::Dedup { store: DedupStore::Database, .. });
     table.routes.iter().any(|route| {
         route.handlers.iter().any(|it| writes(&it.action)) || route.middleware.iter().any(keeps)
     })

@@ -113,13 +113,10 @@ fn credentials(
     }
     let text = |key: &str| secrets.text(&KeyRef { name: name.clone(), key: key.to_owned() });
     match (text("username"), text("password")) {
-        (Err(source), Err(_)) => {
-            Err(missing(table, "spec.broker.credentialsSecretRef", source))
+        (Err(source), Err(_)) => Err(missing(table, "spec.broker.credentialsSecretRef", source)),
+        (username, password) => {
+            Ok(Credentials::Static(Login { username: username.ok(), password: password.ok() }))
         }
-        (username, password) => Ok(Credentials::Static(Login {
-            username: username.ok(),
-            password: password.ok(),
-        })),
     }
 }
 
@@ -131,11 +128,17 @@ fn tls(table: &Table, secrets: &Secrets) -> Result<TlsConfig, RunError> {
         None => Ok(None),
         Some(NameRef { name }) => match secrets.mounted(name) {
             Some(folder) => Ok(Some(folder)),
-            None => Err(missing(table, field, SecretError::Missing {
-                name: name.clone(),
-                key: "ca.crt, tls.crt or tls.key".to_owned(),
-                places: "; certificates are read from files: give their folder with --secrets DIR".to_owned(),
-            })),
+            None => Err(missing(
+                table,
+                field,
+                SecretError::Missing {
+                    name: name.clone(),
+                    key: "ca.crt, tls.crt or tls.key".to_owned(),
+                    places:
+                        "; certificates are read from files: give their folder with --secrets DIR"
+                            .to_owned(),
+                },
+            )),
         },
     };
     let ca = folder(ca_secret_ref, "spec.broker.tls.caSecretRef")?;

@@ -118,7 +118,9 @@ impl Prepared {
 fn say_what_runs(loaded: &Loaded, plan: &Plan) {
     let (route, workers) = (&plan.name, plan.slots.len());
     match (loaded.table.paused, worker_count(&loaded.table)) {
-        (true, _) => tracing::warn!(%route, "paused: no worker runs, the broker keeps the messages"),
+        (true, _) => {
+            tracing::warn!(%route, "paused: no worker runs, the broker keeps the messages")
+        }
         (false, 0) => tracing::warn!(%route, "workerCount is 0: no worker runs"),
         (false, _) if workers == 0 => tracing::info!(%route, "no worker of this slot"),
         (false, _) => tracing::info!(%route, workers, broker = %shown(plan), "starting workers"),
@@ -212,8 +214,9 @@ impl Supervisor {
     /// Waits for the database; false: stopped meanwhile.
     async fn database_ready(&mut self, orders: &mut mpsc::Receiver<Order>) -> bool {
         let Some(database) = self.connections.database.clone() else { return true };
-        let table = self.engine.table().clone();
-        let ready = database.ready(&self.plan.name, &table, &self.settings);
+        let (name, table) = (self.plan.name.clone(), self.engine.table().clone());
+        let settings = Arc::clone(&self.settings);
+        let ready = database.ready(&name, &table, &settings);
         tokio::pin!(ready);
         loop {
             tokio::select! {
@@ -319,7 +322,8 @@ async fn taken_over(workers: &[RunningWorker]) -> usize {
     if workers.is_empty() {
         return std::future::pending().await;
     }
-    let lost = |worker: &RunningWorker| -> BoxFuture<'static, ()> { Box::pin(lost(worker.status())) };
+    let lost =
+        |worker: &RunningWorker| -> BoxFuture<'static, ()> { Box::pin(lost(worker.status())) };
     select_all(workers.iter().map(lost)).await.1
 }
 

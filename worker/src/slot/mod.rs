@@ -32,7 +32,9 @@ pub struct LocalSlots {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ClientIdError {
     /// Longer than MQTT can carry.
-    #[error("the client id of {name} is {length} bytes long, more than MQTT's 65535: shorten MQTT_CLIENT_ID")]
+    #[error(
+        "the client id of {name} is {length} bytes long, more than MQTT's 65535: shorten MQTT_CLIENT_ID"
+    )]
     TooLong {
         /// `<namespace>.<name>`.
         name: String,

@@ -7,7 +7,9 @@ use std::{
 };
 
 use routemq_crds::{table::Table, v1alpha1::SessionKind};
-use routemq_mqtt::{Acks, ConnectionState, End, Session, SessionConfig, SessionHandle, SessionStatus};
+use routemq_mqtt::{
+    Acks, ConnectionState, End, Session, SessionConfig, SessionHandle, SessionStatus,
+};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
@@ -159,7 +161,8 @@ impl RunningWorker {
         self.session.subscribe_to(Vec::new()).await;
         let mut status = self.status();
         let left = status.wait_for(|status| {
-            status.filters.is_empty() && matches!(status.connection, ConnectionState::Connected { .. })
+            status.filters.is_empty()
+                && matches!(status.connection, ConnectionState::Connected { .. })
         });
         let left = matches!(timeout_at(deadline, left).await, Ok(Ok(_)));
         if left && timeout_at(deadline, self.all_finished()).await.is_ok() {
