@@ -26,10 +26,14 @@ pub fn crd() -> CustomResourceDefinition {
 /// The definition as YAML, for `kubectl apply`; deterministic.
 #[must_use]
 pub fn crd_yaml() -> String {
-    let mut definition = serde_json::to_value(crd()).unwrap_or_default();
+    format!("{HEADER}{}", body())
+}
+
+#[expect(clippy::expect_used, reason = "a definition is plain data: strings, numbers, maps")]
+fn body() -> String {
+    let mut definition = serde_json::to_value(crd()).expect("a definition is plain data");
     write_whole_numbers(&mut definition);
-    let body = serde_yaml::to_string(&definition).unwrap_or_default();
-    format!("{HEADER}{body}")
+    serde_yaml::to_string(&definition).expect("JSON is YAML")
 }
 
 /// The types hold bounds as floats; `1` is what an API server gives back, and what people write.

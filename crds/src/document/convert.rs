@@ -9,7 +9,6 @@ use std::{
 use k8s_openapi::{
     ByteString,
     api::core::v1::{ConfigMap, Secret},
-    apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
@@ -33,7 +32,6 @@ pub(super) struct Reading {
     documents: Documents,
     problems: Vec<DocumentProblem>,
     walker: Walker,
-    schemas: HashMap<Kind, JSONSchemaProps>,
     /// Where each object stands: kind, namespace, name.
     seen: HashMap<(Kind, String, String), (PathBuf, usize)>,
 }
@@ -43,6 +41,8 @@ struct Document<'f> {
     file: &'f Path,
     tree: Node,
     prefix: String,
+    /// What its text has wrong; told unless the document is none of ours.
+    faults: Vec<Fault>,
 }
 
 impl Reading {
@@ -55,12 +55,12 @@ impl Reading {
             Ok(text) => text,
             Err(error) => return self.refuse(not_text(file, content, error.valid_up_to())),
         };
-        let (trees, faults) = read::documents(text);
+        let (documents, faults) = read::documents(text);
         for fault in faults {
             self.refuse(problem_of(file, "", fault));
         }
-        for tree in trees {
-            self.document(Document { file, tree, prefix: String::new() });
+        for read::Read { tree, faults } in documents {
+            self.document(Document { file, tree, prefix: String::new(), faults });
         }
     }
 
@@ -74,7 +74,7 @@ impl Reading {
 
     fn document(&mut self, document: Document<'_>) {
         match &document.tree.value {
-            Value::Null => {}
+            Value::Null | Value::Refused => {}
             Value::Map(_) => self.object(document),
             _ => {
                 let message = "is not an object: start with apiVersion: and kind:";
@@ -95,12 +95,16 @@ impl Reading {
     }
 
     fn open(&mut self, document: Document<'_>) {
-        let Document { file, tree, prefix } = document;
+        let Document { file, tree, prefix, faults } = document;
+        for fault in faults {
+            self.refuse(problem_of(file, &prefix, fault));
+        }
         let Value::Map(entries) = tree.value else { return };
         let items = entries.into_iter().find(|entry| entry.key == "items").map(|e| e.node.value);
         let Some(Value::List(items)) = items else { return };
         for (index, tree) in items.into_iter().enumerate() {
-            self.document(Document { file, tree, prefix: format!("{prefix}items[{index}].") });
+            let prefix = format!("{prefix}items[{index}].");
+            self.document(Document { file, tree, prefix, faults: Vec::new() });
         }
     }
 
@@ -111,9 +115,10 @@ impl Reading {
             .push(format!("{file}:{line}: skipped {what}, which routemq does not read"));
     }
 
-    fn read(&mut self, kind: Kind, document: Document<'_>) {
-        let schema = self.schemas.entry(kind).or_insert_with(|| schemas::of(kind));
-        let (json, mut faults) = self.walker.judge(schema, &document.tree);
+    fn read(&mut self, kind: Kind, mut document: Document<'_>) {
+        let (json, found) = self.walker.judge(schemas::of(kind), &document.tree);
+        let mut faults = std::mem::take(&mut document.faults);
+        faults.extend(found);
         if kind == Kind::Secret {
             faults.extend(not_base64(&document.tree, "data"));
         }
@@ -181,7 +186,7 @@ impl Reading {
     ) -> Option<Located<T>> {
         match serde_json::from_value(json) {
             Ok(object) => {
-                let Document { file, tree, prefix } = document;
+                let Document { file, tree, prefix, .. } = document;
                 let (file, line) = (file.to_owned(), tree.at.line);
                 Some(Located { object, file, line, tree: Arc::new(tree), prefix })
             }

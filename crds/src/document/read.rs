@@ -25,27 +25,35 @@ pub(super) struct Fault {
     pub(super) message: String,
 }
 
-/// Reads every document of a text. A document with a syntax error is left out; the next ones are read.
-pub(super) fn documents(text: &str) -> (Vec<Node>, Vec<Fault>) {
+/// A document and what is wrong with its text, short of its syntax.
+pub(super) struct Read {
+    pub(super) tree: Node,
+    pub(super) faults: Vec<Fault>,
+}
+
+/// Reads every document of a text. One with a syntax error is left out and told; the next ones are read.
+pub(super) fn documents(text: &str) -> (Vec<Read>, Vec<Fault>) {
     let mut reader = Reader::new(text);
-    let mut trees = Vec::new();
+    let (mut documents, mut broken) = (Vec::new(), Vec::new());
     loop {
         match reader.document() {
-            Ok(Some(tree)) => trees.push(tree),
+            Ok(Some(tree)) => {
+                documents.push(Read { tree, faults: std::mem::take(&mut reader.faults) });
+            }
             Ok(None) => break,
             Err(Stop::Syntax(error)) => {
-                reader.faults.push(syntax(&error));
+                broken.push(syntax(&error));
                 if !matches!(reader.parser.proceed_next_document(), Ok(true)) {
                     break;
                 }
             }
             Err(Stop::TooLarge(at)) => {
-                reader.faults.push(Fault { at, field: String::new(), message: too_large() });
+                broken.push(Fault { at, field: String::new(), message: too_large() });
                 break;
             }
         }
     }
-    (trees, reader.faults)
+    (documents, broken)
 }
 
 enum Stop {
@@ -95,6 +103,7 @@ impl<'t> Reader<'t> {
             }
         }
         self.anchors.clear();
+        self.faults.clear();
         self.path.clear();
         let (event, at) = self.next()?;
         let tree = self.node(event, at)?;
@@ -129,7 +138,7 @@ impl<'t> Reader<'t> {
     fn alias(&mut self, anchor: usize, at: Position) -> Result<Node, Stop> {
         let Some(size) = self.anchors.get(&anchor).map(|(_, size)| *size) else {
             self.fault(at, "an alias may not stand within its own anchor: write the value out");
-            return Ok(Node { at, value: Value::Null });
+            return Ok(Node { at, value: Value::Refused });
         };
         self.count(size, at)?;
         Ok(Node { at, value: self.anchors[&anchor].0.value.clone() })
@@ -144,7 +153,7 @@ impl<'t> Reader<'t> {
         };
         value.unwrap_or_else(|message| {
             self.fault(at, &message);
-            Value::Null
+            Value::Refused
         })
     }
 
@@ -212,6 +221,7 @@ impl<'t> Reader<'t> {
             Value::Number { written, .. } => self.unusable_key(&written, "a number", at),
             Value::Bool { written, .. } => self.unusable_key(&written, "a boolean", at),
             Value::Null => self.unusable_key("", "null", at),
+            Value::Refused => String::new(),
             Value::List(_) | Value::Map(_) => {
                 self.fault(at, "a key must be a string, got a list or an object: quote text that starts with a brace or bracket");
                 String::new()

@@ -1,5 +1,7 @@
 //! The schemas that documents are judged by: ours as generated, and the little that we read of others.
 
+use std::sync::LazyLock;
+
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
 use serde_json::{Value, json};
 
@@ -7,13 +9,25 @@ use super::kind::Kind;
 use crate::definition;
 
 /// The schema of a whole object of this kind.
-pub(super) fn of(kind: Kind) -> JSONSchemaProps {
-    let own = match kind {
-        Kind::MqttRoute => serde_json::to_value(definition::schema()).unwrap_or_default(),
-        Kind::Secret => secret(),
-        Kind::ConfigMap => config_map(),
-    };
-    serde_json::from_value(with_identity(own)).unwrap_or_default()
+pub(super) fn of(kind: Kind) -> &'static JSONSchemaProps {
+    static MQTT_ROUTE: LazyLock<JSONSchemaProps> = LazyLock::new(|| whole(mqtt_route()));
+    static SECRET: LazyLock<JSONSchemaProps> = LazyLock::new(|| whole(secret()));
+    static CONFIG_MAP: LazyLock<JSONSchemaProps> = LazyLock::new(|| whole(config_map()));
+    match kind {
+        Kind::MqttRoute => &MQTT_ROUTE,
+        Kind::Secret => &SECRET,
+        Kind::ConfigMap => &CONFIG_MAP,
+    }
+}
+
+fn whole(own: Value) -> JSONSchemaProps {
+    #[expect(clippy::expect_used, reason = "the three schemas are constants of this crate")]
+    serde_json::from_value(with_identity(own)).expect("a schema of this crate is a schema")
+}
+
+fn mqtt_route() -> Value {
+    #[expect(clippy::expect_used, reason = "the definition is plain data: strings, numbers, maps")]
+    serde_json::to_value(definition::schema()).expect("a definition is plain data")
 }
 
 /// Every object has these; a CRD's schema does not repeat them.

@@ -21,9 +21,17 @@ pub(super) struct Node {
 /// A value as kubectl reads it. `written` is what stands in the file.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value {
+    /// Already refused by the reader: nothing more is said of it.
+    Refused,
     Null,
-    Bool { value: bool, written: String },
-    Number { number: Number, written: String },
+    Bool {
+        value: bool,
+        written: String,
+    },
+    Number {
+        number: Number,
+        written: String,
+    },
     Text(String),
     List(Vec<Node>),
     Map(Vec<Entry>),
@@ -42,7 +50,7 @@ impl Entry {
     pub(super) fn position(&self) -> Position {
         match self.node.value {
             Value::Bool { .. } | Value::Number { .. } | Value::Text(_) => self.node.at,
-            Value::Null | Value::List(_) | Value::Map(_) => self.key_at,
+            Value::Refused | Value::Null | Value::List(_) | Value::Map(_) => self.key_at,
         }
     }
 }
@@ -94,7 +102,7 @@ impl Node {
     /// The value without its places.
     pub(super) fn to_json(&self) -> serde_json::Value {
         match &self.value {
-            Value::Null => serde_json::Value::Null,
+            Value::Null | Value::Refused => serde_json::Value::Null,
             Value::Bool { value, .. } => (*value).into(),
             Value::Number { number, .. } => number.clone().into(),
             Value::Text(text) => text.as_str().into(),

@@ -37,7 +37,7 @@ fn length(schema: &JSONSchemaProps, text: &str) -> Option<String> {
     let characters = count(text.chars().count());
     match (schema.min_length, schema.max_length) {
         (Some(least), _) if characters < least => {
-            Some("is empty: write a value, or remove the field".to_owned())
+            Some("is empty: write at least one character".to_owned())
         }
         (_, Some(most)) if characters > most => {
             Some(format!("has {characters} characters, at most {most} are allowed: shorten it"))
@@ -55,9 +55,7 @@ fn size(
 ) -> Option<String> {
     let length = count(length);
     match (least, most) {
-        (Some(least), _) if length < least => {
-            Some(format!("is empty: add at least {least} {one}, or remove the field"))
-        }
+        (Some(least), _) if length < least => Some(format!("is empty: add at least {least} {one}")),
         (_, Some(most)) if length > most => {
             Some(format!("has {length} {many}, at most {most} are allowed: remove some"))
         }

@@ -13,7 +13,7 @@ pub(super) fn mismatch(schema: &JSONSchemaProps, node: &Node) -> Option<String> 
     if fits(expected, &node.value) {
         return None;
     }
-    let (got, fix) = (describe(&node.value), fix(expected, &node.value));
+    let (got, fix) = (describe(&node.value), fix(schema, expected, &node.value));
     Some(format!("expected {expected}, got {got}: {fix}"))
 }
 
@@ -43,12 +43,13 @@ fn fits(expected: &str, value: &Value) -> bool {
         Value::List(_) => expected == "a list",
         Value::Map(_) => expected == "an object",
         Value::Null => false,
+        Value::Refused => true,
     }
 }
 
 fn describe(value: &Value) -> String {
     match value {
-        Value::Null => "nothing".to_owned(),
+        Value::Null | Value::Refused => "nothing".to_owned(),
         Value::Bool { value, written } if *written == value.to_string() => {
             format!("the boolean {value}")
         }
@@ -62,8 +63,9 @@ fn describe(value: &Value) -> String {
     }
 }
 
-fn fix(expected: &str, value: &Value) -> String {
+fn fix(schema: &JSONSchemaProps, expected: &str, value: &Value) -> String {
     match (expected, value) {
+        ("an object", _) => object_fix(schema),
         (_, Value::Null) => "write a value after the colon, or remove the field".to_owned(),
         (
             "a string" | "an integer or a string",
@@ -81,10 +83,16 @@ fn fix(expected: &str, value: &Value) -> String {
         ("an integer", _) => "write a whole number".to_owned(),
         ("a number", _) => "write a number".to_owned(),
         ("a boolean", _) => "write true or false, without quotes".to_owned(),
-        ("a list", Value::Map(_)) => "put a dash before each entry".to_owned(),
-        ("a list", _) => "write a list, a line with a dash for each entry".to_owned(),
-        ("an object", Value::List(_)) => "remove the dash: there is only one".to_owned(),
-        _ => "write its fields below it, indented".to_owned(),
+        _ => "write a list, a line with a dash for each entry".to_owned(),
+    }
+}
+
+fn object_fix(schema: &JSONSchemaProps) -> String {
+    let required: Vec<_> =
+        schema.required.iter().flatten().map(|name| format!("{name}: …")).collect();
+    match required.as_slice() {
+        [] => "write its fields below it, or {} for none".to_owned(),
+        _ => format!("write {{{}}}", required.join(", ")),
     }
 }
 
