@@ -143,7 +143,7 @@ impl TopicTemplate {
     }
 
     /// The template with each placeholder as one NUL, which no literal holds.
-    fn shape(&self) -> String {
+    pub(crate) fn shape(&self) -> String {
         self.parts
             .iter()
             .map(|part| match part {

@@ -1,0 +1,34 @@
+//! The order of the spec's fields, for problems.
+
+const ORDER: &[&str] = &[
+    "metadata",
+    "spec",
+    "broker",
+    "database",
+    "shared",
+    "workerCount",
+    "shareName",
+    "groups",
+    "routes",
+    "delivery",
+    "name",
+    "parent",
+    "prefix",
+    "group",
+    "topic",
+    "qos",
+    "payload",
+    "middleware",
+    "handlers",
+];
+
+/// Sorts as the spec is written: by field, then by index in a list, level by level.
+pub(super) fn key(field: &str) -> Vec<(usize, usize)> {
+    field.split('.').map(segment).collect()
+}
+
+fn segment(segment: &str) -> (usize, usize) {
+    let (name, index) = segment.split_once('[').unwrap_or((segment, ""));
+    let rank = ORDER.iter().position(|known| *known == name).unwrap_or(ORDER.len());
+    (rank, index.trim_end_matches(']').parse().unwrap_or(0))
+}

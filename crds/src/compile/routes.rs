@@ -1,0 +1,180 @@
+//! One route after the other.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{
+    field::Problems, filters::Filters, groups::Groups, handlers, middleware, patterns::Parsed,
+};
+use crate::{
+    expression::Scope,
+    table::{Delivery, PayloadRules, Route},
+    template::TopicTemplate,
+    topic::{Pattern, RouteKey},
+    v1alpha1::{self, MqttRouteSpec},
+};
+
+const MEBIBYTE: usize = 1 << 20;
+
+/// What the parts of one route are compiled with.
+pub(super) struct Context<'a> {
+    /// `spec.routes[2]`.
+    pub(super) path: String,
+    pub(super) name: &'a str,
+    pub(super) params: &'a [&'a str],
+    pub(super) delivery: &'a Delivery,
+}
+
+impl<'a> Context<'a> {
+    /// What expressions may name before the handlers.
+    pub(super) fn scope(&self) -> Scope<'a> {
+        Scope { params: Some(self.params), ..Scope::default() }
+    }
+}
+
+pub(super) fn compile(
+    spec: &MqttRouteSpec,
+    groups: &Groups<'_>,
+    patterns: &[Parsed],
+    filters: &Filters,
+    delivery: &Delivery,
+    problems: &mut Problems,
+) -> Vec<Option<Route>> {
+    let mut seen = Seen::default();
+    let mut compiled = Vec::with_capacity(spec.routes.len());
+    for (index, (route, parsed)) in spec.routes.iter().zip(patterns).enumerate() {
+        let path = format!("spec.routes[{index}]");
+        seen.check_name(&path, &route.name, index, problems);
+        check_group(&path, route, groups, problems);
+        let pattern = pattern(&path, parsed, problems);
+        if let Some(pattern) = pattern {
+            seen.check_pattern(spec, &path, pattern, index, problems);
+        }
+        let params = pattern.map(Pattern::params).unwrap_or_default();
+        let context = Context { path, name: &route.name, params: &params, delivery };
+        // Without its pattern a route's params are unknown: to judge the rest would only make noise.
+        compiled
+            .push(pattern.map(|pattern| one(&context, route, pattern, groups, filters, problems)));
+    }
+    compiled
+}
+
+fn one(
+    context: &Context<'_>,
+    route: &v1alpha1::Route,
+    pattern: &Pattern,
+    groups: &Groups<'_>,
+    filters: &Filters,
+    problems: &mut Problems,
+) -> Route {
+    let path = &context.path;
+    Route {
+        name: Arc::from(route.name.as_str()),
+        pattern: pattern.clone(),
+        filter: filters.index(&pattern.filter()),
+        qos: problems.qos(&format!("{path}.qos"), route.qos),
+        payload: payload_rules(path, route, problems),
+        middleware: middleware::compile(context, route, groups, problems),
+        handlers: handlers::compile(context, &route.handlers, problems),
+        dead_letter: dead_letter(context, filters, problems),
+    }
+}
+
+fn check_group(path: &str, route: &v1alpha1::Route, groups: &Groups<'_>, problems: &mut Problems) {
+    let Some(group) = route.group.as_deref().filter(|group| !groups.contains(group)) else {
+        return;
+    };
+    let hint = groups.hint(group);
+    problems.add(format!("{path}.group"), format!("there is no group \"{group}\"{hint}"));
+}
+
+fn pattern<'a>(path: &str, parsed: &'a Parsed, problems: &mut Problems) -> Option<&'a Pattern> {
+    if let Parsed::Refused(error) = parsed {
+        problems.add(format!("{path}.topic"), error.to_string());
+    }
+    parsed.pattern()
+}
+
+fn payload_rules(path: &str, route: &v1alpha1::Route, problems: &mut Problems) -> PayloadRules {
+    let given = route.payload.clone().unwrap_or_default();
+    PayloadRules {
+        format: given.format.unwrap_or_default(),
+        max_bytes: problems.number(
+            &format!("{path}.payload.maxBytes"),
+            given.max_bytes,
+            MEBIBYTE,
+            1..=268_435_455,
+        ),
+        max_depth: problems.number(
+            &format!("{path}.payload.maxDepth"),
+            given.max_depth,
+            64,
+            1..=128,
+        ),
+    }
+}
+
+/// The dead letter topic with this route's params; refused where the table would receive it.
+fn dead_letter(
+    context: &Context<'_>,
+    filters: &Filters,
+    problems: &mut Problems,
+) -> Option<TopicTemplate> {
+    let field = "spec.delivery.deadLetter.topic";
+    let source = context.delivery.dead_letter.as_deref()?;
+    let name = context.name;
+    let parsed = TopicTemplate::parse(source, name, context.params)
+        .map_err(|error| format!("for route \"{name}\": {error}"));
+    let topic = problems.take(field, parsed)?;
+    if let Some(own) = filters.list().iter().find(|own| topic.can_match(&own.filter)) {
+        problems.add(
+            field,
+            format!(
+                "for route \"{name}\": \"{source}\" is matched by the filter \"{}\" of this object, so a dead letter would come back; take another topic",
+                own.filter
+            ),
+        );
+    }
+    Some(topic)
+}
+
+/// What earlier routes are called and match.
+#[derive(Default)]
+struct Seen<'a> {
+    names: HashMap<&'a str, usize>,
+    patterns: HashMap<RouteKey, usize>,
+}
+
+impl<'a> Seen<'a> {
+    fn check_name(&mut self, path: &str, name: &'a str, index: usize, problems: &mut Problems) {
+        let field = format!("{path}.name");
+        problems.name(&field, name);
+        let first = *self.names.entry(name).or_insert(index);
+        if first != index {
+            problems.add(
+                field,
+                format!("\"{name}\" is the name of spec.routes[{first}] too; rename one"),
+            );
+        }
+    }
+
+    fn check_pattern(
+        &mut self,
+        spec: &MqttRouteSpec,
+        path: &str,
+        pattern: &Pattern,
+        index: usize,
+        problems: &mut Problems,
+    ) {
+        let first = *self.patterns.entry(pattern.key()).or_insert(index);
+        if first != index {
+            let (one, other) = (&spec.routes[first].name, &spec.routes[index].name);
+            problems.add(
+                format!("{path}.topic"),
+                format!(
+                    "the routes \"{one}\" and \"{other}\" match the same topics (\"{}\"); change one, or put the handlers of both into one route",
+                    pattern.source()
+                ),
+            );
+        }
+    }
+}
