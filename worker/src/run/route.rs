@@ -85,9 +85,12 @@ async fn build(
     connections: &Connections,
     settings: &RunSettings,
 ) -> Result<Arc<Engine>, RunError> {
-    let resources = Resources::new(Outbox::Broker(connections.publisher.clone()))
+    let mut resources = Resources::new(Outbox::Broker(connections.publisher.clone()))
         .with_secrets(loaded.secrets.clone())
         .with_worker(plan.name.clone());
+    if let Some(connection) = &connections.database {
+        resources = resources.with_database(connection.database());
+    }
     let built = Engine::build(loaded.table.clone(), &settings.registry, resources).await;
     built.map(Arc::new).map_err(|problems| RunError::Problems { name: plan.name.clone(), problems })
 }

@@ -28,9 +28,7 @@ pub(crate) async fn follow(follow: Follow) {
     let mut before = SessionStatus::default();
     loop {
         let now = status.borrow_and_update().clone();
-        for notice in notices(&before, &now, &swaps.borrow_and_update()) {
-            notice.log(&identity);
-        }
+        tell(&identity, &before, &now, &swaps.borrow_and_update());
         forget(&tables, &now);
         before = now;
         let ripe = tables.borrow().young_until();
@@ -39,6 +37,14 @@ pub(crate) async fn follow(follow: Follow) {
             _ = swaps.changed() => {}
             () = until(ripe) => {}
         }
+    }
+}
+
+fn tell(worker: &Identity, before: &SessionStatus, now: &SessionStatus, tables: &Tables) {
+    let table = tables.current.table();
+    let overlaps = table.filters.iter().any(|filter| filter.overlaps);
+    for notice in notices(before, now, &subscriptions(table), overlaps) {
+        notice.log(worker);
     }
 }
 
@@ -60,15 +66,11 @@ async fn until(time: Option<Instant>) {
     }
 }
 
-/// Something that people should know.
+/// Something that people should know. That the connection comes and goes is told by the session itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Notice {
-    /// The broker accepted the connection.
-    Connected { session_present: bool },
+enum Notice {
     /// The broker has no subscription identifiers, and filters overlap.
     NoIdentifiers,
-    /// No connection; what failed and how to mend it.
-    Waiting { reason: String },
     /// Another client has connected with this worker's client id.
     TakenOver,
     /// Every filter is granted.
@@ -77,39 +79,33 @@ pub(crate) enum Notice {
     Refused { filter: String, code: u8, reason: &'static str },
     /// A filter is granted with less than asked for.
     Lowered { filter: String, asked: u8, granted: u8 },
-    /// The broker refuses the barrier.
-    NoBarrier,
 }
 
 /// What changed between two states.
-pub(crate) fn notices(before: &SessionStatus, now: &SessionStatus, tables: &Tables) -> Vec<Notice> {
-    let table = tables.current.table();
-    let wanted = subscriptions(table);
-    let overlaps = table.filters.iter().any(|filter| filter.overlaps);
+fn notices(
+    before: &SessionStatus,
+    now: &SessionStatus,
+    wanted: &[Subscription],
+    overlaps: bool,
+) -> Vec<Notice> {
     let mut notices = Vec::new();
     if before.connection != now.connection || before.epoch != now.epoch {
         notices.extend(of_connection(&now.connection, overlaps));
     }
     notices.extend(wanted.iter().filter_map(|it| of_filter(it, before, now)));
-    if !all_granted(&wanted, before) && all_granted(&wanted, now) {
+    if !all_granted(wanted, before) && all_granted(wanted, now) {
         notices.push(Notice::Subscribed { filters: wanted.len() });
-    }
-    if now.no_barrier && !before.no_barrier {
-        notices.push(Notice::NoBarrier);
     }
     notices
 }
 
-fn of_connection(connection: &ConnectionState, overlaps: bool) -> Vec<Notice> {
+fn of_connection(connection: &ConnectionState, overlaps: bool) -> Option<Notice> {
     match connection {
-        ConnectionState::Connected { session_present, identifiers } => {
-            let connected = Notice::Connected { session_present: *session_present };
-            let missing = (overlaps && !identifiers).then_some(Notice::NoIdentifiers);
-            std::iter::once(connected).chain(missing).collect()
+        ConnectionState::Connected { identifiers: false, .. } if overlaps => {
+            Some(Notice::NoIdentifiers)
         }
-        ConnectionState::Waiting { taken_over: true, .. } => vec![Notice::TakenOver],
-        ConnectionState::Waiting { reason, .. } => vec![Notice::Waiting { reason: reason.clone() }],
-        ConnectionState::Connecting | ConnectionState::Stopped => Vec::new(),
+        ConnectionState::Waiting { taken_over: true, .. } => Some(Notice::TakenOver),
+        _ => None,
     }
 }
 
@@ -132,22 +128,16 @@ fn is_granted(state: Option<&FilterState>) -> bool {
 }
 
 fn all_granted(wanted: &[Subscription], status: &SessionStatus) -> bool {
-    wanted.iter().all(|it| is_granted(status.filters.get(&it.filter)))
+    !wanted.is_empty() && wanted.iter().all(|it| is_granted(status.filters.get(&it.filter)))
 }
 
 impl Notice {
     fn log(&self, worker: &Identity) {
         match self {
-            Self::Connected { session_present } => {
-                tracing::info!(%worker, session_present, "connected to the broker");
-            }
             Self::NoIdentifiers => tracing::warn!(
                 %worker,
-                "the broker has no subscription identifiers: messages that several filters cover are handled once for each"
+                "the broker has no subscription identifiers: a message that several filters cover is handled once for each"
             ),
-            Self::Waiting { reason } => {
-                tracing::warn!(%worker, reason, "no connection, trying again")
-            }
             Self::TakenOver => tracing::error!(
                 %worker,
                 "another client took this worker's client id: give each process a slot of its own (--slot)"
@@ -159,12 +149,70 @@ impl Notice {
             ),
             Self::Lowered { filter, asked, granted } => tracing::warn!(
                 %worker, filter, asked, granted,
-                "the broker granted a lower QoS than asked for: messages may be lost at QoS 0"
-            ),
-            Self::NoBarrier => tracing::warn!(
-                %worker,
-                "the broker refuses the barrier message, two quiet seconds stand in: allow routemq/barrier/# in its access rules"
+                "the broker granted a lower QoS than asked for: messages may be lost on the way"
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ConnectionState, FilterState, Notice, SessionStatus, Subscription, notices};
+    use routemq_mqtt::QoS;
+
+    const GRANTED: FilterState = FilterState::Granted { qos: QoS::AtLeastOnce, settled: false };
+    const SETTLED: FilterState = FilterState::Granted { qos: QoS::AtLeastOnce, settled: true };
+    const LOWERED: FilterState = FilterState::Granted { qos: QoS::AtMostOnce, settled: false };
+    const REFUSED: FilterState = FilterState::Refused { code: 0x87, reason: "not authorized" };
+
+    fn status(identifiers: bool, filter: Option<FilterState>) -> SessionStatus {
+        SessionStatus {
+            connection: ConnectionState::Connected { session_present: false, identifiers },
+            epoch: 1,
+            filters: filter.into_iter().map(|state| ("a/+".to_owned(), state)).collect(),
+            ..SessionStatus::default()
+        }
+    }
+
+    fn told(before: Option<FilterState>, now: Option<FilterState>) -> Vec<Notice> {
+        let wanted =
+            [Subscription { filter: "a/+".to_owned(), qos: QoS::AtLeastOnce, identifier: 1 }];
+        notices(&status(true, before), &status(true, now), &wanted, true)
+    }
+
+    #[test]
+    fn each_change_of_a_filter_is_told_once() {
+        let pending = Some(FilterState::Pending);
+        let filter = "a/+".to_owned();
+        let refused =
+            Notice::Refused { filter: filter.clone(), code: 0x87, reason: "not authorized" };
+        let lowered = Notice::Lowered { filter, asked: 1, granted: 0 };
+        let subscribed = Notice::Subscribed { filters: 1 };
+        let rows = [
+            ("granted", pending.clone(), Some(GRANTED), vec![subscribed.clone()]),
+            ("settled later", Some(GRANTED), Some(SETTLED), vec![]),
+            ("lowered", pending.clone(), Some(LOWERED), vec![lowered, subscribed]),
+            ("refused", pending.clone(), Some(REFUSED), vec![refused]),
+            ("still refused", Some(REFUSED), Some(REFUSED), vec![]),
+            ("unanswered", None, pending, vec![]),
+        ];
+        for (name, before, now, expected) in rows {
+            assert_eq!(told(before, now), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_broker_without_identifiers_is_told_only_where_filters_overlap() {
+        let (before, now) = (SessionStatus::default(), status(false, None));
+        assert_eq!(notices(&before, &now, &[], true), [Notice::NoIdentifiers]);
+        assert_eq!(notices(&before, &now, &[], false), []);
+    }
+
+    #[test]
+    fn a_taken_client_id_is_told() {
+        let reason = "session taken over".to_owned();
+        let connection = ConnectionState::Waiting { reason, taken_over: true };
+        let now = SessionStatus { connection, ..status(true, None) };
+        assert_eq!(notices(&status(true, None), &now, &[], true), [Notice::TakenOver]);
     }
 }

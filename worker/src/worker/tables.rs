@@ -66,11 +66,14 @@ impl Tables {
             && wanted.iter().all(|it| answered(&it.filter))
     }
 
-    /// Whether exactly the current table's filters are subscribed, each granted and settled.
+    /// Whether exactly the current table's filters are held, each with an answer that is final for now: refused, or
+    /// granted and settled (only granted, where there is no barrier to settle it).
     pub(crate) fn is_settled(&self, status: &SessionStatus) -> bool {
         let wanted = subscriptions(self.current.table());
-        let settled = |filter: &str| {
-            matches!(status.filters.get(filter), Some(FilterState::Granted { settled: true, .. }))
+        let settled = |filter: &str| match status.filters.get(filter) {
+            Some(FilterState::Granted { settled, .. }) => *settled || status.no_barrier,
+            Some(FilterState::Refused { .. }) => true,
+            _ => false,
         };
         wanted.len() == status.filters.len() && wanted.iter().all(|it| settled(&it.filter))
     }
