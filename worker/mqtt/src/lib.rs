@@ -19,6 +19,7 @@ pub mod message;
 pub mod publisher;
 pub mod session;
 
+mod alarm;
 mod backoff;
 mod barrier;
 mod codec;

@@ -111,14 +111,9 @@ impl Link {
         self.keep_alive = keep_alive;
     }
 
-    /// Bytes written to the wire so far, and those that wait.
+    /// Bytes written to the wire so far.
     pub(crate) fn written(&self) -> u64 {
         self.written
-    }
-
-    /// Where the next byte appended to `out` will stand in what [`Self::written`] counts.
-    pub(crate) fn position(&self) -> u64 {
-        self.written + self.out.len() as u64
     }
 
     /// Writes what waits, then reads once. Ready when either got on, or the connection is lost.

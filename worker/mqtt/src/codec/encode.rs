@@ -192,12 +192,6 @@ pub(crate) fn encode_publish(
     })
 }
 
-/// Bytes of the packet on the wire.
-pub(crate) fn publish_size(message: &Outbound<'_>) -> usize {
-    let id = u16::from(message.qos != QoS::AtMostOnce);
-    message.packet(id).size()
-}
-
 fn publish_properties(properties: &Properties) -> PublishProperties {
     PublishProperties {
         payload_format_indicator: properties.payload_is_utf8.map(u8::from),

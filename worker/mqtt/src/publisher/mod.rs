@@ -1,10 +1,24 @@
 //! A connection of its own for what handlers publish: each message confirmed by PUBACK.
 
+mod driver;
+mod flight;
+
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::timeout,
+};
 
-use crate::{Properties, QoS, SessionConfig};
+use self::{
+    driver::{Driver, Stop},
+    flight::Job,
+};
+use crate::{ConnectionState, Properties, QoS, SessionConfig};
+
+/// Messages that wait for the socket task beyond those that it holds: then publishing waits.
+const QUEUE: usize = 1024;
 
 /// A message to publish.
 #[derive(Clone, Debug, Default)]
@@ -54,33 +68,65 @@ pub enum PublishError {
     Stopped,
 }
 
-/// Publishes. Cheap to clone.
+/// Publishes. Cheap to clone; when the last clone is gone, what is under way is finished.
 #[derive(Clone, Debug)]
-pub struct Publisher;
+pub struct Publisher {
+    jobs: mpsc::Sender<Job>,
+    stops: mpsc::Sender<Stop>,
+    connection: watch::Receiver<ConnectionState>,
+}
 
 impl Publisher {
-    /// Starts the connection (client id as configured; clean start, no session expiry; `receive_maximum` bounds what is in flight).
+    /// Starts the connection on the current tokio runtime (client id as configured; clean start, no session
+    /// expiry; `receive_maximum` bounds what is in flight).
     #[must_use]
-    pub fn spawn(_config: SessionConfig) -> Self {
-        unimplemented!()
+    pub fn spawn(config: SessionConfig) -> Self {
+        let config = SessionConfig { clean_start: true, session_expiry: Duration::ZERO, ..config };
+        let (jobs, incoming) = mpsc::channel(QUEUE);
+        let (stops, stopping) = mpsc::channel(1);
+        let (reports, connection) = watch::channel(ConnectionState::default());
+        tokio::spawn(Driver::new(config, incoming, stopping, reports).run());
+        Self { jobs, stops, connection }
     }
 
-    /// Publishes and waits until the broker has it: PUBACK, PUBCOMP, or the write for QoS 0. While the connection is
-    /// away it waits (the caller bounds it by a timeout); after a reconnect the message is sent again, so it may arrive twice.
+    /// Publishes and waits until the broker has it: PUBACK, PUBCOMP, or the write for QoS 0. While the connection
+    /// is away it waits (the caller bounds it by a timeout); after a reconnect the message is sent again, so it may
+    /// arrive twice. Dropping the future gives up a message that is not yet sent.
     ///
     /// # Errors
     /// See [`PublishError`].
-    pub async fn publish(&self, _message: Outgoing) -> Result<Published, PublishError> {
-        unimplemented!()
+    pub async fn publish(&self, message: Outgoing) -> Result<Published, PublishError> {
+        let (reply, answer) = oneshot::channel();
+        let stopped = |_| PublishError::Stopped;
+        self.jobs.send(Job::new(message, reply)).await.map_err(|_| PublishError::Stopped)?;
+        answer.await.map_err(stopped)?
     }
 
-    /// Resolves when the connection is there.
+    /// Resolves when the connection is there; also when the publisher is stopped.
     pub async fn connected(&self) {
-        unimplemented!()
+        let there = |state: &ConnectionState| {
+            matches!(state, ConnectionState::Connected { .. } | ConnectionState::Stopped)
+        };
+        // The task ends only by a stop.
+        let _ = self.connection.clone().wait_for(there).await;
     }
 
-    /// Writes what is under way and disconnects; returns when that is done or `patience` is over.
-    pub async fn stop(&self, _patience: Duration) {
-        unimplemented!()
+    /// Whether there is a connection, and why not.
+    #[must_use]
+    pub fn status(&self) -> watch::Receiver<ConnectionState> {
+        self.connection.clone()
+    }
+
+    /// Writes what is under way, waits for its confirmations, and disconnects; returns when that is done or
+    /// `patience` is over. What is unconfirmed then ends in [`PublishError::Stopped`].
+    pub async fn stop(&self, patience: Duration) {
+        let (done, stopped) = oneshot::channel();
+        let stop = async {
+            if self.stops.send(Stop::new(patience, Some(done))).await.is_ok() {
+                let _ = stopped.await;
+            }
+        };
+        // The task keeps to `patience` itself; a little more for its farewell.
+        let _ = timeout(patience + Duration::from_secs(1), stop).await;
     }
 }

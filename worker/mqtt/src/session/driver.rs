@@ -2,7 +2,7 @@
 
 use std::{
     future::{Future, poll_fn},
-    pin::{Pin, pin},
+    pin::pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -10,7 +10,7 @@ use std::{
 
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    time::{Instant, Sleep, sleep, sleep_until, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{
@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     AckToken, SessionConfig,
+    alarm::Alarm,
     backoff::Backoff,
     codec,
     connect::{Accepted, connect, sentence},
@@ -60,7 +61,7 @@ pub(super) struct Driver<R> {
     done: mpsc::UnboundedReceiver<AckToken>,
     commands: mpsc::Receiver<Command>,
     status: watch::Sender<SessionStatus>,
-    timer: Pin<Box<Sleep>>,
+    alarm: Alarm,
     epoch: u32,
     outage: Outage,
     /// Keep both channels open when every handle is gone: dropping one stops nothing.
@@ -81,7 +82,7 @@ impl<R: Receiver> Driver<R> {
             done,
             commands,
             status,
-            timer: Box::pin(sleep(Duration::ZERO)),
+            alarm: Alarm::new(),
             epoch: 0,
             outage: Outage::new(&config),
             config: Arc::new(config),
@@ -266,24 +267,14 @@ impl<R: Receiver> Driver<R> {
             self.protocol.pay(&mut link.out);
             ready = true;
         }
-        ready |= self.poll_timer(link, cx);
+        let deadlines = [link.ping_deadline(), self.protocol.deadline()];
+        ready |= self.alarm.poll(deadlines.into_iter().flatten().min(), cx).is_ready();
         ready |= link.poll(cx)?.is_ready();
         // Last, so that a lost connection loses no command.
         if let Poll::Ready(command) = self.commands.poll_recv(cx) {
             return Poll::Ready(Ok(command));
         }
         if ready { Poll::Ready(Ok(None)) } else { Poll::Pending }
-    }
-
-    /// The timer is only ever moved forward: setting it anew each turn would cost more than waking
-    /// up once too often.
-    fn poll_timer(&mut self, link: &Link, cx: &mut Context<'_>) -> bool {
-        let deadlines = [link.ping_deadline(), self.protocol.deadline()];
-        let Some(deadline) = deadlines.into_iter().flatten().min() else { return false };
-        if self.timer.is_elapsed() || deadline < self.timer.deadline() {
-            self.timer.set(sleep_until(deadline));
-        }
-        self.timer.as_mut().poll(cx).is_ready()
     }
 
     /// Acknowledges what is done, and leaves as the owner wants it.

@@ -49,6 +49,13 @@ impl Mosquitto {
         self.child.wait().unwrap();
     }
 
+    /// Ends it as an administrator would: it saves its state.
+    pub fn terminate(&mut self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").arg(pid).status().unwrap().success());
+        self.child.wait().unwrap();
+    }
+
     async fn wait_until_ready(&mut self) {
         for _ in 0..500 {
             if tokio::net::TcpStream::connect(("127.0.0.1", self.port)).await.is_ok() {
@@ -72,12 +79,11 @@ impl Drop for Mosquitto {
 
 fn write_config(directory: &Path, port: u16, extra: &str) -> PathBuf {
     let mut text = format!("listener {port} 127.0.0.1\n");
-    for line in [
-        "max_queued_messages 100000",
-        "max_inflight_messages 1000",
-        "persistence false",
-        "set_tcp_nodelay true",
-    ] {
+    // Started by root, mosquitto would become a user that cannot write here.
+    text.push_str("user root\n");
+    writeln!(text, "persistence_location {}/", directory.display()).unwrap();
+    for line in ["max_queued_messages 100000", "max_inflight_messages 1000", "set_tcp_nodelay true"]
+    {
         writeln!(text, "{line}").unwrap();
     }
     text.push_str(extra);
