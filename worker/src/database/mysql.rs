@@ -131,8 +131,11 @@ fn read(row: &MySqlRow, index: usize) -> Result<cel::Value, sqlx::Error> {
     if value.is_null() {
         return Ok(cel::Value::Null);
     }
-    let name = value.type_info().name().to_owned();
-    decode(value, &name).map_err(|source| sqlx::Error::ColumnDecode {
+    let kind = value.type_info().into_owned();
+    // Text that is compared byte by byte is called a BLOB, too; its character set tells.
+    let is_text = <str as sqlx::Type<sqlx::MySql>>::compatible(&kind);
+    let name = if is_text { "TEXT" } else { kind.name() };
+    decode(value, name).map_err(|source| sqlx::Error::ColumnDecode {
         index: row.column(index).name().to_owned(),
         source,
     })
