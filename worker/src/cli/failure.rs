@@ -54,6 +54,12 @@ impl Failure {
     }
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&one_line(&self.lines.join("; ")))
+    }
+}
+
 /// An error and its causes; a cause that the text before already says is left out.
 pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();

@@ -4,11 +4,15 @@
 
 mod check;
 mod connection;
+#[cfg(feature = "dev-broker")]
+mod dev;
 mod documents;
 mod explain;
 mod failure;
 mod init;
 mod publish;
+mod run;
+mod signals;
 mod style;
 mod subscribe;
 
@@ -40,6 +44,11 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run on this machine: broker and database included, reloads on save
+    #[cfg(feature = "dev-broker")]
+    Dev(dev::Dev),
+    /// Run against a real broker and database
+    Run(run::Run),
     /// Write a first route and a .env; never overwrites
     Init(init::Init),
     /// Say what is wrong with documents, with file, line and column
@@ -90,6 +99,9 @@ pub(crate) fn main() -> ExitCode {
 
 fn execute(command: Command) -> Ended {
     match command {
+        #[cfg(feature = "dev-broker")]
+        Command::Dev(dev) => on_runtime(dev.execute()),
+        Command::Run(run) => on_runtime(run.execute()),
         Command::Init(init) => init.execute(),
         Command::Check(check) => check.execute(),
         Command::Match(matching) => matching.execute(),

@@ -43,6 +43,12 @@ impl Environment {
         }
     }
 
+    /// The process environment alone, without any `.env`.
+    #[must_use]
+    pub fn process() -> Self {
+        Self { variables: real_variables() }
+    }
+
     /// Exactly these variables: for tests, and for programs that bring their own.
     pub fn from_pairs<N: Into<String>, V: Into<String>>(
         pairs: impl IntoIterator<Item = (N, V)>,
