@@ -1,15 +1,15 @@
-use super::{Level, Pattern};
+use super::{Level, MAX_TOPIC_BYTES, Pattern};
 
 impl Pattern {
     /// The params of `topic`, in the order of [`Pattern::params`], or `None` where it does not match.
     ///
     /// Written to be read: it is what the worker's matcher is tested against, and fast enough for
-    /// `routemq match`. A tail of zero levels is the empty text. An empty topic matches nothing
-    /// (MQTT-4.7.3-1).
+    /// `routemq match`. A tail of zero levels is the empty text. An empty topic and one
+    /// beyond MQTT's length match nothing (MQTT-4.7.3-1, 1.5.4).
     #[must_use]
     pub fn captures<'t>(&self, topic: &'t str) -> Option<Vec<&'t str>> {
         let hidden = topic.starts_with('$') && self.levels.first().is_some_and(Level::is_wildcard);
-        if topic.is_empty() || hidden {
+        if topic.is_empty() || topic.len() > MAX_TOPIC_BYTES || hidden {
             return None;
         }
         let mut captures = Vec::new();

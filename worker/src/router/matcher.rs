@@ -1,0 +1,171 @@
+use std::cmp::Reverse;
+
+use routemq_crds::topic::{MAX_TOPIC_BYTES, ParamKind, Pattern};
+
+use super::{
+    captures::{Captures, Span},
+    trie::{Edge, Entry, NONE, Node, ROOT, Trie},
+};
+
+/// Finds the most specific pattern that a topic matches.
+///
+/// A level trie walked depth first, the most specific edge first, so that the first pattern that is
+/// reached is the winner. One hash probe a level, no allocation (up to eight params), no recursion.
+///
+/// **Bound.** An edge consumes exactly one level and a node has exactly one parent, so a search
+/// enters no node twice: at worst it sees every node once, however many levels the topic has.
+#[derive(Debug)]
+pub struct Matcher {
+    trie: Trie,
+}
+
+impl Matcher {
+    /// Of patterns that are named by their index. Where two cannot be told apart, the first wins.
+    pub fn new<'a>(patterns: impl IntoIterator<Item = &'a Pattern>) -> Self {
+        let mut patterns: Vec<(usize, &Pattern)> = patterns.into_iter().enumerate().collect();
+        patterns
+            .sort_by(|(i, a), (j, b)| b.compare_specificity(a).then(Reverse(i).cmp(&Reverse(j))));
+        let mut trie = Trie::new();
+        for (index, pattern) in patterns {
+            trie.insert(index, pattern);
+        }
+        Self { trie }
+    }
+
+    /// The index of the most specific pattern that matches `topic`; fills `captures` with the values
+    /// of its params, and leaves nothing in them where there is none.
+    pub fn find(&self, topic: &str, captures: &mut Captures) -> Option<usize> {
+        captures.clear();
+        if topic.is_empty() || topic.len() > MAX_TOPIC_BYTES {
+            return None;
+        }
+        let mut search = Search { trie: &self.trie, topic, captures, at: 0, empty: 0 };
+        let found = search.run();
+        if found.is_none() {
+            captures.clear();
+        }
+        found
+    }
+}
+
+struct Search<'a> {
+    trie: &'a Trie,
+    topic: &'a str,
+    /// The levels taken by wildcard edges on the way to the node.
+    captures: &'a mut Captures,
+    /// Where the next level begins; beyond the topic's end when all are consumed.
+    at: usize,
+    /// How many of `captures` are empty.
+    empty: usize,
+}
+
+impl Search<'_> {
+    fn run(&mut self) -> Option<usize> {
+        let (mut node, mut first) = (ROOT, Some(Edge::Literal));
+        loop {
+            if let Some(child) = self.descend(node, first) {
+                (node, first) = (child, Some(Edge::Literal));
+                continue;
+            }
+            let here = self.trie.node(node);
+            if let Some(found) = self.finish(node, here) {
+                return Some(found);
+            }
+            (node, first) = self.back(node, here)?;
+        }
+    }
+
+    /// Enters the node's first child from `first` on that takes the next level.
+    fn descend(&mut self, node: u32, first: Option<Edge>) -> Option<u32> {
+        let rest = self.topic.get(self.at..)?;
+        let level = &rest[..memchr::memchr(b'/', rest.as_bytes()).unwrap_or(rest.len())];
+        let here = self.trie.node(node);
+        let mut next = first;
+        while let Some(edge) = next {
+            if let Some(child) = self.child(node, here, edge, level) {
+                let end = self.at + level.len();
+                if edge != Edge::Literal {
+                    self.captures.push(Span::new(self.at, end)?);
+                    self.empty += usize::from(level.is_empty());
+                }
+                self.at = end + 1;
+                return Some(child);
+            }
+            next = less_specific(edge);
+        }
+        None
+    }
+
+    fn child(&self, node: u32, here: &Node, edge: Edge, level: &str) -> Option<u32> {
+        if edge == Edge::Literal {
+            return here.has_literals.then(|| self.trie.literal(node, level)).flatten();
+        }
+        let child = here.wild(edge);
+        (child != NONE && !self.is_hidden(node) && accepts(edge, level)).then_some(child)
+    }
+
+    /// A pattern that starts with a wildcard never matches a `$…` topic (MQTT-4.7.2-1).
+    fn is_hidden(&self, node: u32) -> bool {
+        node == ROOT && self.topic.starts_with('$')
+    }
+
+    /// The pattern that ends here, or whose tail takes what is left.
+    fn finish(&mut self, node: u32, here: &Node) -> Option<usize> {
+        let all_consumed = self.at > self.topic.len();
+        let ends = if all_consumed { here.ends } else { NONE };
+        let tails = if self.is_hidden(node) { NONE } else { here.tails };
+        let trie = self.trie;
+        let entry =
+            trie.list(ends).chain(trie.list(tails)).find(|entry| self.has_no_empty_param(entry))?;
+        if let Some(named) = &entry.named {
+            self.captures.keep(named);
+            self.empty = 0;
+        }
+        if entry.has_named_tail {
+            let end = self.topic.len();
+            self.captures.push(Span::new(self.at.min(end), end)?);
+        }
+        Some(entry.pattern as usize)
+    }
+
+    /// `{p}` never takes an empty level, `+` does.
+    fn has_no_empty_param(&self, entry: &Entry) -> bool {
+        let Some(named) = &entry.named else { return self.empty == 0 };
+        let mut levels = named.iter().zip(self.captures.spans());
+        self.empty == 0 || levels.all(|(named, span)| !(*named && span.is_empty()))
+    }
+
+    /// Gives the node's level back; its parent goes on with the next edge, or its own tail.
+    fn back(&mut self, node: u32, here: &Node) -> Option<(u32, Option<Edge>)> {
+        if node == ROOT {
+            return None;
+        }
+        if here.edge == Edge::Literal {
+            self.at -= usize::from(here.literal_length) + 1;
+        } else {
+            let span = self.captures.pop()?;
+            self.empty -= usize::from(span.is_empty());
+            self.at = usize::from(span.start);
+        }
+        Some((here.parent, less_specific(here.edge)))
+    }
+}
+
+fn less_specific(edge: Edge) -> Option<Edge> {
+    match edge {
+        Edge::Literal => Some(Edge::Int),
+        Edge::Int => Some(Edge::Uuid),
+        Edge::Uuid => Some(Edge::Float),
+        Edge::Float => Some(Edge::Any),
+        Edge::Any => None,
+    }
+}
+
+fn accepts(edge: Edge, level: &str) -> bool {
+    match edge {
+        Edge::Literal | Edge::Any => true,
+        Edge::Int => ParamKind::Int.accepts(level),
+        Edge::Uuid => ParamKind::Uuid.accepts(level),
+        Edge::Float => ParamKind::Float.accepts(level),
+    }
+}
