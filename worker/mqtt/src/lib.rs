@@ -30,6 +30,7 @@ mod link;
 mod outage;
 mod reason;
 mod subscriptions;
+mod surplus;
 mod transport;
 
 pub use config::{Credentials, Login, SessionConfig, TlsConfig};

@@ -7,7 +7,7 @@ use tokio::{sync::oneshot, time::Instant};
 
 use super::{Receiver, SessionStatus, Subscription};
 use crate::{
-    AckToken, Delivery, QoS, SessionConfig,
+    AckToken, Delivery, Publish, QoS, SessionConfig,
     barrier::{Barrier, Passed},
     codec::{self, Fault, Frame, Incoming, Kind, Outbound, Received},
     connect::Accepted,
@@ -16,10 +16,14 @@ use crate::{
     link::Lost,
     reason,
     subscriptions::{Request, Subscriptions},
+    surplus::Surplus,
 };
 
 /// A broker that leaves a SUBSCRIBE unanswered for this long is given up.
 const ANSWER: Duration = Duration::from_secs(60);
+
+/// So many packets of the largest size may lie beyond the window.
+const SURPLUS_PACKETS: usize = 64;
 
 pub(super) struct Protocol<R> {
     receiver: R,
@@ -31,6 +35,7 @@ pub(super) struct Protocol<R> {
     waiting: Vec<oneshot::Sender<()>>,
     covered: Vec<oneshot::Sender<()>>,
     receive_maximum: usize,
+    surplus: Surplus,
     identifiers: bool,
     taking: bool,
     last_id: u16,
@@ -52,6 +57,7 @@ impl<R: Receiver> Protocol<R> {
             waiting: Vec::new(),
             covered: Vec::new(),
             receive_maximum: usize::from(config.receive_maximum.max(1)),
+            surplus: Surplus::new(SURPLUS_PACKETS * config.maximum_packet_size as usize),
             identifiers: false,
             taking: true,
             last_id: 0,
@@ -65,6 +71,7 @@ impl<R: Receiver> Protocol<R> {
 
     pub(super) fn connected(&mut self, accepted: &Accepted, epoch: u32) {
         self.ledger.begin(epoch);
+        self.surplus.clear();
         self.exactly_once.begin(accepted.session_present);
         self.barrier.begin();
         self.identifiers = accepted.offers.identifiers;
@@ -121,34 +128,46 @@ impl<R: Receiver> Protocol<R> {
         Ok(())
     }
 
-    fn publish(&mut self, received: Received) -> Result<(), Fault> {
+    fn publish(&mut self, Received { publish, id }: Received) -> Result<(), Fault> {
         self.touched = true;
-        let Received { publish, id } = received;
-        let token = match publish.qos {
-            QoS::AtMostOnce => None,
-            qos => Some(self.owe(Debt { id, qos })?),
-        };
-        if let Some(token) = token
-            && publish.qos == QoS::ExactlyOnce
-            && !self.exactly_once.admit(id)
-        {
+        if publish.qos == QoS::AtMostOnce {
+            self.hand_over(publish, None);
+            return Ok(());
+        }
+        let token = self.ledger.owe(Debt { id, qos: publish.qos });
+        if publish.qos == QoS::ExactlyOnce && !self.exactly_once.admit(id) {
             self.ledger.done(token);
-        } else if self.barrier.owns(&publish.topic) {
+        } else if self.surplus.len() > 0 || self.ledger.outstanding() > self.receive_maximum {
+            return self.surplus.hold(publish, token);
+        } else {
+            self.hand_over(publish, Some(token));
+        }
+        Ok(())
+    }
+
+    fn hand_over(&mut self, publish: Publish, token: Option<AckToken>) {
+        if self.barrier.owns(&publish.topic) {
             token.into_iter().for_each(|token| self.ledger.done(token));
             let passed = self.barrier.heard(&publish.payload);
             passed.into_iter().for_each(|passed| self.passed(passed));
         } else if self.taking {
             self.receiver.deliver(Delivery { publish, token });
         }
-        Ok(())
     }
 
-    fn owe(&mut self, debt: Debt) -> Result<AckToken, Fault> {
-        if self.ledger.outstanding() >= self.receive_maximum {
-            let detail = format!("more than {} unacknowledged messages", self.receive_maximum);
-            return Err(Fault::new(reason::RECEIVE_MAXIMUM_EXCEEDED, detail));
+    /// Hands over what was beyond the window, as far as it has opened; whether anything was.
+    fn hand_over_surplus(&mut self) -> bool {
+        let mut any = false;
+        while self.ledger.outstanding() - self.surplus.len() < self.receive_maximum
+            && let Some((publish, token)) = self.surplus.next()
+        {
+            self.hand_over(publish, Some(token));
+            any = true;
         }
-        Ok(self.ledger.owe(debt))
+        if any {
+            self.receiver.flush();
+        }
+        any
     }
 
     fn release(&mut self, id: u16, out: &mut BytesMut) {
@@ -215,6 +234,10 @@ impl<R: Receiver> Protocol<R> {
     /// The end of a turn: acknowledgements, requests, the barrier.
     pub(super) fn settle(&mut self, now: Instant, out: &mut BytesMut) -> Result<(), Lost> {
         self.pay(out);
+        // A barrier among them is done at once.
+        while self.hand_over_surplus() {
+            self.pay(out);
+        }
         self.mark_idle(now);
         self.send_requests(out);
         self.start_barrier(now, out);
