@@ -1,0 +1,127 @@
+//! A broker, a ledger before it, a database, and the route that most suites use.
+
+use std::time::Duration;
+
+use routemq_tests::{
+    Client, Database, Mosquitto, MosquittoConfig, Proxy, Rows, WorkerConfig, WorkerProcess, ensure,
+    eventually,
+};
+
+use crate::ledger::Ledger;
+
+/// The table of [`readings`]: not unique, so that a message handled twice is two rows.
+pub(crate) const TABLE: &str = "CREATE TABLE readings (id BIGINT NOT NULL, device VARCHAR(40) NOT NULL, value DOUBLE PRECISION NOT NULL)";
+
+/// What starting, reconnecting and draining may take on a busy machine of two cores.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Everything but the workers.
+#[derive(Debug)]
+pub(crate) struct Bed {
+    pub(crate) broker: Mosquitto,
+    pub(crate) proxy: Proxy,
+    pub(crate) ledger: Ledger,
+    pub(crate) database: Database,
+}
+
+impl Bed {
+    /// With an empty table of [`TABLE`].
+    pub(crate) async fn start(database: Database) -> Self {
+        let broker = Mosquitto::start(MosquittoConfig::default()).await;
+        let ledger = Ledger::default();
+        let proxy = Proxy::tapped(broker.address(), ledger.watch()).await;
+        database.rows().execute(TABLE).await;
+        Self { broker, proxy, ledger, database }
+    }
+
+    /// What `routemq run` needs to know of it.
+    pub(crate) fn config(&self, routes: &str) -> WorkerConfig {
+        WorkerConfig {
+            routes: routes.to_owned(),
+            broker: Some(self.proxy.url()),
+            database: Some(self.database.url()),
+            ..WorkerConfig::default()
+        }
+    }
+
+    /// Starts `routemq run` and waits until `workers` more connections are subscribed.
+    pub(crate) async fn run(&self, routes: &str, workers: usize) -> WorkerProcess {
+        let before = self.ledger.subscribed();
+        let mut process = WorkerProcess::run(&self.config(routes));
+        self.subscribed(before + workers, &mut process).await;
+        process
+    }
+
+    /// Waits until that many connections were granted a subscription, over all the test.
+    pub(crate) async fn subscribed(&self, connections: usize, process: &mut WorkerProcess) {
+        eventually("the workers subscribe", PATIENCE, async || {
+            if let Some(status) = process.process().exit_status() {
+                panic!("routemq ended with {status}:\n{}", process.output());
+            }
+            let subscribed = self.ledger.subscribed();
+            ensure(subscribed >= connections, || {
+                format!("{subscribed} of {connections}\n{}", process.output())
+            })
+        })
+        .await;
+    }
+
+    /// A client that knows nothing of the proxy.
+    pub(crate) async fn client(&self, client_id: &str) -> Client {
+        self.broker.client(client_id).await
+    }
+
+    /// The accountant's connection.
+    pub(crate) fn rows(&self) -> &Rows {
+        self.database.rows()
+    }
+
+    /// Waits until `expected` different messages are in the table.
+    pub(crate) async fn distinct_rows(&self, expected: usize) {
+        let expected = i64::try_from(expected).expect("a test counts no further");
+        eventually("every message has its row", PATIENCE, async || {
+            let distinct = self.rows().count("SELECT COUNT(DISTINCT id) FROM readings").await;
+            ensure(distinct == expected, || format!("{distinct} of {expected}"))
+        })
+        .await;
+    }
+
+    /// How many rows the table has, doubles included.
+    pub(crate) async fn row_count(&self) -> usize {
+        let rows = self.rows().count("SELECT COUNT(*) FROM readings").await;
+        usize::try_from(rows).expect("a count is not negative")
+    }
+
+    /// Waits until every message of `prefix` that was sent to a worker has been acknowledged by one.
+    pub(crate) async fn all_acknowledged(&self, prefix: &str, expected: usize) {
+        eventually("every message is acknowledged", PATIENCE, async || {
+            let done = self.ledger.count(prefix, |entry| !entry.acknowledged.is_empty());
+            ensure(done == expected, || format!("{done} of {expected}"))
+        })
+        .await;
+    }
+}
+
+/// `readings/{device}/{n}` to a row, with these lines in `spec`.
+pub(crate) fn readings(spec: &str) -> String {
+    format!(
+        "apiVersion: routemq.io/v1alpha1\n\
+         kind: MqttRoute\n\
+         metadata: {{name: readings, namespace: bed}}\n\
+         spec:\n{spec}\
+         \x20 routes:\n\
+         \x20   - name: reading\n\
+         \x20     topic: \"readings/{{device}}/{{id:int}}\"\n\
+         \x20     handlers:\n\
+         \x20       - sql:\n\
+         \x20           table: readings\n\
+         \x20           columns: {{id: params.id, device: params.device, value: payload.value}}\n"
+    )
+}
+
+/// Messages for [`readings`], numbered, over ten devices.
+pub(crate) fn messages(
+    numbers: std::ops::Range<usize>,
+) -> impl Iterator<Item = (String, String)> + Send {
+    numbers.map(|n| (format!("readings/d-{}/{n}", n % 10), format!("{{\"value\": {n}.5}}")))
+}

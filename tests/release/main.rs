@@ -1,0 +1,101 @@
+//! The release program: how big, how quick, how much memory. Ignored by a plain `cargo test`, which has a debug program;
+//! `./tests/run --stage release` builds the release program and runs them.
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "this crate is test code: a step that fails is a test that fails"
+)]
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use routemq_tests::{
+    Database, Directory, Mosquitto, MosquittoConfig, WorkerConfig, WorkerProcess, ensure,
+    eventually, routemq_binary,
+};
+use rumqttc::v5::mqttbytes::QoS;
+
+const MEGABYTE: u64 = 1_000_000;
+
+const ROUTES: &str = "\
+apiVersion: routemq.io/v1alpha1
+kind: MqttRoute
+metadata: {name: readings, namespace: bed}
+spec:
+  routes:
+    - name: reading
+      topic: \"readings/{device}/{id:int}\"
+      handlers:
+        - sql: {table: readings, columns: {id: params.id, device: params.device}}
+    - name: ping
+      topic: ping
+      handlers: [{publish: {topic: pong, payload: \"'pong'\"}}]
+";
+
+fn routes(directory: &Directory) -> PathBuf {
+    directory.write("routes.yaml", ROUTES)
+}
+
+#[test]
+#[ignore = "needs the release program"]
+fn the_program_is_below_30_megabytes() {
+    let bytes = fs::metadata(routemq_binary()).unwrap().len();
+    println!("{bytes} bytes");
+    assert!(bytes < 30 * MEGABYTE, "{bytes} bytes");
+}
+
+/// The best of ten: what the program takes, not what else the machine does meanwhile.
+fn best_time(arguments: &[&str]) -> Duration {
+    let binary = routemq_binary();
+    let times = (0..10).map(|_| {
+        let start = Instant::now();
+        let output = Command::new(&binary).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        start.elapsed()
+    });
+    times.min().expect("ten times")
+}
+
+#[test]
+#[ignore = "needs the release program"]
+fn help_check_and_match_answer_within_50_milliseconds() {
+    let directory = Directory::new("release");
+    let file = routes(&directory);
+    let file = file.to_str().expect("the path is text");
+    for arguments in [&["--help"][..], &["check", file], &["match", "readings/d-1/7", "-f", file]] {
+        let time = best_time(arguments);
+        println!("{arguments:?}: {time:?}");
+        assert!(time < Duration::from_millis(50), "{arguments:?}: {time:?}");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs the release program"]
+async fn an_idle_worker_takes_less_than_20_megabytes() {
+    let broker = Mosquitto::start(MosquittoConfig::default()).await;
+    let database = Database::mariadb().await;
+    let table = "CREATE TABLE readings (id BIGINT, device VARCHAR(40))";
+    database.rows().execute(table).await;
+    let mut worker = WorkerProcess::run(&WorkerConfig {
+        routes: ROUTES.to_owned(),
+        broker: Some(broker.url()),
+        database: Some(database.url()),
+        ..WorkerConfig::default()
+    });
+    let mut client = broker.client("client").await;
+    client.subscribe("pong", QoS::AtLeastOnce).await;
+    eventually("the worker answers", Duration::from_secs(30), async || {
+        client.publish("ping", "", QoS::AtLeastOnce).await;
+        let answer = client.receive(Duration::from_millis(200)).await;
+        ensure(answer.is_some(), || "no answer".to_owned())
+    })
+    .await;
+    let bytes = worker.process().resident_bytes();
+    println!("{bytes} bytes resident");
+    assert!(bytes < 20 * MEGABYTE, "{bytes} bytes");
+}
