@@ -9,6 +9,7 @@ pub mod broker;
 pub mod config;
 pub mod database;
 mod dead_letter;
+pub mod dispatch;
 pub mod engine;
 mod eval;
 pub mod extract;
@@ -23,9 +24,12 @@ pub mod payload;
 pub mod registry;
 mod retry;
 pub mod router;
+pub mod routes;
 pub mod run;
 pub mod secrets;
 pub mod slot;
+#[cfg(test)]
+mod testing;
 pub mod worker;
 
 pub use engine::{Engine, Next, Resources};
@@ -37,4 +41,5 @@ pub use payload::Payload;
 pub use registry::Registry;
 /// The MQTT side: messages, properties, publish errors.
 pub use routemq_mqtt as mqtt;
+pub use routes::Router;
 pub use secrets::Secrets;

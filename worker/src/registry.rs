@@ -70,6 +70,17 @@ impl Registry {
         self
     }
 
+    /// With everything of `other`, which wins where both have the same.
+    #[must_use]
+    pub(crate) fn merged(mut self, other: &Self) -> Self {
+        let own = |(name, it): (&String, &Arc<_>)| (name.clone(), Arc::clone(it));
+        self.handlers.extend(other.handlers.iter().map(own));
+        let own = |(name, it): (&String, &Arc<_>)| (name.clone(), Arc::clone(it));
+        self.middleware.extend(other.middleware.iter().map(own));
+        self.states.values.extend(other.states.values.iter().map(|(k, v)| (*k, Arc::clone(v))));
+        self
+    }
+
     /// The registered handlers, sorted.
     pub fn handler_names(&self) -> impl Iterator<Item = &str> {
         self.handlers.keys().map(String::as_str)

@@ -20,6 +20,8 @@ mod chain;
 mod finish;
 mod handlers;
 mod order;
+#[cfg(test)]
+mod tests;
 
 use std::{
     sync::{
@@ -243,6 +245,10 @@ impl Engine {
     /// What messages are held for.
     pub fn health(&self) -> &Health {
         &self.inner.shared.health
+    }
+
+    pub(crate) fn outbox(&self) -> &Outbox {
+        &self.inner.shared.outbox
     }
 
     /// The counters of a route, by its index in the table.

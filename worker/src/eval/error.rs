@@ -32,10 +32,10 @@ fn words(source: &str, error: &ExecutionError) -> String {
         ExecutionError::Overflow(..) => "a number overflows".to_owned(),
         ExecutionError::IndexOutOfBounds(_) => "an index is out of bounds".to_owned(),
         ExecutionError::ValuesNotComparable(a, b) => {
-            format!("a {} cannot be compared to a {}", a.type_of(), b.type_of())
+            format!("{} cannot be compared to {}", a.type_of(), b.type_of())
         }
         ExecutionError::UnsupportedBinaryOperator(operator, a, b) => {
-            format!("cannot {operator} a {} and a {}", a.type_of(), b.type_of())
+            format!("cannot {operator} {} and {}", a.type_of(), b.type_of())
         }
         _ => "the types do not fit".to_owned(),
     }

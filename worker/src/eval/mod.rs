@@ -9,6 +9,8 @@
 //! - A panic of the evaluator is caught and becomes such a failure.
 
 mod error;
+#[cfg(test)]
+mod tests;
 mod variables;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

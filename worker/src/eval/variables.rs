@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use cel::{
     common::{
-        types::{CelBool, CelBytes, CelDouble, CelInt, CelMap, CelMapKey, CelString, CelTimestamp},
+        types::{CelBool, CelDouble, CelInt, CelMap, CelMapKey, CelString, CelTimestamp},
         value::{CowVal, Val},
     },
     context::VariableResolver,
@@ -81,16 +81,12 @@ impl Variables<'_> {
             "properties" => Some(Box::new(user_properties(properties))),
             "contentType" => text(properties?.content_type.as_deref()),
             "responseTopic" => text(properties?.response_topic.as_deref()),
-            "correlationData" => {
-                let data = properties?.correlation_data.as_deref()?;
-                Some(Box::new(CelBytes::from(data)))
-            }
             _ => None,
         }
     }
 
     fn fields(&self) -> CelMap<'_> {
-        const NAMES: [&str; 8] = [
+        const NAMES: [&str; 7] = [
             "qos",
             "retain",
             "duplicate",
@@ -98,7 +94,6 @@ impl Variables<'_> {
             "properties",
             "contentType",
             "responseTopic",
-            "correlationData",
         ];
         let entry = |name: &'static str| Some((CelMapKey::from(name), self.field(name)?));
         CelMap::from(NAMES.into_iter().filter_map(entry).collect::<Fields<'_>>())

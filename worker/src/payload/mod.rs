@@ -3,6 +3,8 @@
 mod decode;
 mod edit;
 mod encode;
+#[cfg(test)]
+mod tests;
 
 use std::sync::OnceLock;
 

@@ -1,0 +1,158 @@
+use std::time::Duration;
+
+use routemq_crds::{
+    table::{Action, Handler, Publish},
+    v1alpha1::LogLevel,
+};
+use routemq_mqtt::QoS;
+
+use crate::{
+    FinalOutcome, Outcome, class,
+    dispatch::Incoming,
+    testing::{at, bed, custom, handler},
+};
+
+#[tokio::test]
+async fn publish_fills_its_topic_and_evaluates_its_payload() {
+    let bed = bed("devices/control/{device_id}");
+    let topic = bed.template("devices/control/{device_id}/response");
+    let publish = Publish {
+        topic,
+        payload: at("{'status': 'accepted', 'command': payload.command}"),
+        qos: 2,
+        retain: true,
+        expiry: Some(Duration::from_secs(60)),
+        user_properties: vec![("device".to_owned(), at("params.device_id"))],
+    };
+    let (engine, _) = bed.handler(handler(Action::Publish(publish))).engine().await;
+    let report = engine.dispatch(("devices/control/7", r#"{"command": "restart"}"#)).await;
+    assert!(report.is_done());
+    let sent = &report.published[0];
+    let properties = sent.properties.as_ref().unwrap();
+    assert_eq!(sent.topic, "devices/control/7/response");
+    assert_eq!(sent.payload, br#"{"command":"restart","status":"accepted"}"#[..]);
+    assert_eq!((sent.qos, sent.retain), (QoS::ExactlyOnce, true));
+    assert_eq!(properties.message_expiry, Some(60));
+    assert_eq!(properties.user, [("device".to_owned(), "7".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_params_value_that_may_not_stand_in_a_topic_is_never_published() {
+    let (engine, _) = bed("a/{rest...}").publish("b/{rest}", "'x'").engine().await;
+    assert!(engine.dispatch(("a/x", "")).await.is_done());
+    let report = engine.dispatch(("a/x/y", "")).await;
+    assert_eq!(report.outcome, Some(FinalOutcome::Discarded(class::TEMPLATE)));
+    assert!(report.published.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_broker_refuses_is_held_retried_or_given_up_by_its_code() {
+    let table = [
+        ("quota exceeded may pass", 0x97, Some(FinalOutcome::Discarded(class::PUBLISH_REFUSED)), 3),
+        (
+            "a topic name is invalid for ever",
+            0x90,
+            Some(FinalOutcome::Discarded(class::PUBLISH_REFUSED)),
+            1,
+        ),
+        ("not authorized holds", 0x87, None, 0),
+    ];
+    for (name, code, wanted, attempts) in table {
+        let (engine, recorder) = bed("t").publish("out", "'x'").engine().await;
+        recorder.refuse("out", code);
+        let ended =
+            tokio::time::timeout(Duration::from_secs(600), engine.dispatch(("t", ""))).await;
+        assert_eq!(ended.as_ref().ok().and_then(|it| it.outcome), wanted, "{name}");
+        assert_eq!(ended.map_or(0, |it| it.attempts), attempts, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn reply_answers_where_the_message_says() {
+    let bed = bed("ask/{id}");
+    let fallback = bed.template("answers/{id}");
+    let reply = |fallback_topic| {
+        handler(Action::Reply { payload: at("'yes'"), fallback_topic, user_properties: Vec::new() })
+    };
+    let (engine, _) = bed.handler(reply(Some(fallback))).engine().await;
+    let asked = Incoming::new("ask/1", "").response_topic("back/1").correlation_data("42");
+    let report = engine.dispatch(asked).await;
+    let answer = &report.published[0];
+    assert_eq!((answer.topic.as_str(), &answer.payload[..]), ("back/1", &b"yes"[..]));
+    assert_eq!(answer.properties.as_ref().unwrap().correlation_data.as_deref(), Some(&b"42"[..]));
+
+    let report = engine.dispatch(("ask/2", "")).await;
+    assert_eq!(report.published[0].topic, "answers/2");
+    let wild = Incoming::new("ask/3", "").response_topic("back/#");
+    assert_eq!(engine.dispatch(wild).await.published[0].topic, "answers/3");
+
+    let (engine, _) =
+        super::super::super::testing::bed("ask/{id}").handler(reply(None)).engine().await;
+    let report = engine.dispatch(("ask/4", "")).await;
+    assert!(report.is_done() && report.published.is_empty());
+    assert_eq!(engine.counters(0).unwrap().unanswered(), 1);
+}
+
+#[tokio::test]
+async fn when_skips_a_handler_and_a_missing_field_in_it_is_an_error() {
+    let when = |source: &str, topic: &str| Handler {
+        when: Some(at(source)),
+        ..handler(Action::Publish(Publish {
+            topic: bed("t").template(topic),
+            payload: at("'x'"),
+            qos: 1,
+            retain: false,
+            expiry: None,
+            user_properties: Vec::new(),
+        }))
+    };
+    let (engine, _) = bed("t")
+        .handler(when("payload.n > 1", "large"))
+        .handler(when("payload.n <= 1", "small"))
+        .engine()
+        .await;
+    let topics = |report: crate::dispatch::Report| -> Vec<String> {
+        report.published.into_iter().map(|it| it.topic).collect()
+    };
+    assert_eq!(topics(engine.dispatch(("t", r#"{"n": 2}"#)).await), ["large"]);
+    assert_eq!(topics(engine.dispatch(("t", r#"{"n": 1}"#)).await), ["small"]);
+    assert_eq!(engine.counters(0).unwrap().skipped(), 2);
+    let report = engine.dispatch(("t", "{}")).await;
+    assert_eq!(report.outcome, Some(FinalOutcome::Discarded(class::EXPRESSION)));
+}
+
+#[tokio::test]
+async fn log_needs_nothing_and_fails_where_its_expression_does() {
+    let log = |message| handler(Action::Log { level: LogLevel::Debug, message });
+    let (engine, _) =
+        bed("t").handler(log(None)).handler(log(Some(at("payload.a")))).engine().await;
+    assert!(engine.dispatch(("t", r#"{"a": 1}"#)).await.is_done());
+    assert!(!engine.dispatch(("t", "{}")).await.is_done());
+}
+
+#[tokio::test]
+async fn a_custom_handler_may_drop_or_reject_and_ends_the_message_so() {
+    async fn rejects() -> Outcome {
+        Outcome::Rejected("NotOurs")
+    }
+    let (engine, _) = bed("t")
+        .handler(custom("rejects"))
+        .publish("out", "'x'")
+        .registry(|it| it.handler("rejects", rejects))
+        .engine()
+        .await;
+    let report = engine.dispatch(("t", "")).await;
+    assert_eq!(report.outcome, Some(FinalOutcome::Rejected("NotOurs")));
+    assert!(report.published.is_empty());
+}
+
+#[tokio::test]
+async fn order_keys_are_equal_for_equal_keys_and_fall_back_to_the_topic() {
+    let (engine, _) = bed("{a}/{b}").engine().await;
+    let key = |topic: &str| {
+        let message = crate::testing::admit(&engine, (topic.to_owned(), ""));
+        engine.order_key(&message)
+    };
+    assert_eq!(key("x/y"), key("x/y"));
+    assert_ne!(key("x/y"), key("x/z"));
+}

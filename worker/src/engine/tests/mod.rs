@@ -1,0 +1,5 @@
+mod attempts;
+mod build;
+mod dead_letters;
+mod handlers;
+mod middleware;
