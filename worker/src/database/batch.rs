@@ -15,16 +15,20 @@ pub(crate) trait WriteRows: Send + Sync {
     /// Resolves after the commit.
     fn write(&self, rows: &[Row]) -> impl Future<Output = Result<(), Fault>> + Send;
 
-    /// How many rows fit into one statement, ≥ 1.
-    fn max_rows(&self) -> usize;
+    /// How many of so many rows go into the next statement, 1 to `rows`.
+    fn take(&self, rows: usize) -> usize;
 }
 
 /// Writes all rows, in order. A refused statement is halved until the bad rows stand alone, so that
 /// their neighbours are stored; an error that is not a row's own ends the batch for the rows left.
 pub(crate) async fn settle<W: WriteRows>(writer: &W, rows: &[Row]) -> Vec<Result<(), Fault>> {
+    if rows.is_empty() {
+        return Vec::new();
+    }
     let mut results = Vec::with_capacity(rows.len());
-    let mut todo = chunks(rows.len(), writer.max_rows());
+    let mut todo: Vec<Range<usize>> = vec![0..rows.len()];
     while let Some(range) = todo.pop() {
+        let range = cut(range, writer, &mut todo);
         match writer.write(&rows[range.clone()]).await {
             Ok(()) => results.extend(range.map(|_| Ok(()))),
             Err(fault) if fault.verdict.splits() && range.len() > 1 => halve(range, &mut todo),
@@ -35,10 +39,17 @@ pub(crate) async fn settle<W: WriteRows>(writer: &W, rows: &[Row]) -> Vec<Result
     results
 }
 
-/// The first chunk is last: `todo` is a stack.
-fn chunks(rows: usize, limit: usize) -> Vec<Range<usize>> {
-    let starts = (0..rows).step_by(limit.max(1));
-    starts.map(|start| start..(start + limit.max(1)).min(rows)).rev().collect()
+/// What goes into one statement; what is left goes back to `todo`, a stack whose top is first in order.
+fn cut<W: WriteRows>(
+    range: Range<usize>,
+    writer: &W,
+    todo: &mut Vec<Range<usize>>,
+) -> Range<usize> {
+    let end = range.start + writer.take(range.len());
+    if end < range.end {
+        todo.push(end..range.end);
+    }
+    range.start..end
 }
 
 fn halve(range: Range<usize>, todo: &mut Vec<Range<usize>>) {
@@ -98,8 +109,8 @@ mod tests {
             Ok(())
         }
 
-        fn max_rows(&self) -> usize {
-            self.max_rows
+        fn take(&self, rows: usize) -> usize {
+            rows.min(self.max_rows)
         }
     }
 

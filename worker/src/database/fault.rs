@@ -122,7 +122,8 @@ fn mysql_verdict(number: u16, state: &str) -> Verdict {
     match number {
         1213 => Verdict::Deadlock,
         1205 => Verdict::LockTimeout,
-        // Full disk or table, too many connections, shutdown, killed, read-only, too slow.
+        // Full disk or table, too many connections or prepared statements (a new connection has none), shutdown, killed,
+        // read-only, too slow.
         1021
         | 1040
         | 1041
@@ -136,6 +137,7 @@ fn mysql_verdict(number: u16, state: &str) -> Verdict {
         | 1226
         | 1290
         | 1317
+        | 1461
         | 1792
         | 1836
         | 1927

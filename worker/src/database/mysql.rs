@@ -21,6 +21,9 @@ use super::{
 /// Bytes of a packet that are not values.
 const PACKET_OVERHEAD: usize = 64 * 1024;
 
+/// Statements that a connection keeps prepared: those of a dozen inserts.
+const PREPARED: usize = 256;
+
 /// Opens connections that refuse what does not fit, speak utf8mb4 and think in UTC.
 #[derive(Debug)]
 pub(crate) struct MySqlConnector {
@@ -36,6 +39,7 @@ impl MySqlConnector {
             .charset("utf8mb4")
             .timezone(Some("+00:00".to_owned()))
             .pipes_as_concat(false)
+            .statement_cache_capacity(PREPARED)
             .disable_statement_logging();
         Ok(Self { options, bounds, max_packet: AtomicUsize::new(usize::MAX) })
     }
@@ -87,10 +91,9 @@ pub(crate) async fn insert(
     connection: &mut MySqlConnection,
     text: sqlx::SqlStr,
     rows: &[Row],
-    keep_prepared: bool,
 ) -> Result<(), Fault> {
     let arguments = arguments(rows)?;
-    sqlx::query_with(text, arguments).persistent(keep_prepared).execute(connection).await?;
+    sqlx::query_with(text, arguments).execute(connection).await?;
     Ok(())
 }
 

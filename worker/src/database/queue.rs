@@ -119,8 +119,8 @@ mod tests {
             if bad { Err(Fault::new(Verdict::Row, "null")) } else { Ok(()) }
         }
 
-        fn max_rows(&self) -> usize {
-            1000
+        fn take(&self, rows: usize) -> usize {
+            rows
         }
     }
 

@@ -41,6 +41,7 @@ impl SqliteConnector {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
+            .statement_cache_capacity(256)
             .busy_timeout(bounds.lock_timeout.max(Duration::from_millis(100)))
             .disable_statement_logging();
         let in_memory = url.contains(":memory:") || url.contains("mode=memory");
@@ -70,10 +71,9 @@ pub(crate) async fn insert(
     connection: &mut SqliteConnection,
     text: sqlx::SqlStr,
     rows: &[Row],
-    keep_prepared: bool,
 ) -> Result<(), Fault> {
     let arguments = arguments(rows)?;
-    sqlx::query_with(text, arguments).persistent(keep_prepared).execute(connection).await?;
+    sqlx::query_with(text, arguments).execute(connection).await?;
     Ok(())
 }
 

@@ -9,6 +9,7 @@ use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 use super::{
     Inner, Server,
     batch::{Row, WriteRows},
+    dialect::Dialect,
     fault::{Fault, Verdict},
     insert_sql::InsertText,
     mysql, postgres, sqlite,
@@ -16,8 +17,20 @@ use super::{
 
 /// How often a statement that lost a deadlock is tried before its rows are given back.
 const DEADLOCK_TRIES: u32 = 4;
-/// Small numbers of rows come again and again; their statements stay prepared.
-const PREPARED_ROWS: usize = 16;
+
+/// How many of so many rows go into one statement: up to eight exactly, then a power of two or the half between two, or
+/// a full batch. So a few statements serve all batches and stay prepared. One that is closed again costs 40 ms: the
+/// driver leaves Nagle's algorithm on, which holds the next statement back until the server's delayed ACK of the close.
+fn prepared_rows(rows: usize, full: usize) -> usize {
+    if rows >= full {
+        return full;
+    }
+    if rows <= 8 {
+        return rows;
+    }
+    let power = 1 << rows.ilog2();
+    if rows >= power + power / 2 { power + power / 2 } else { power }
+}
 
 /// Writes rows of one insert, in one statement each time.
 pub(crate) struct InsertWriter {
@@ -38,16 +51,16 @@ impl InsertWriter {
         match &self.database.server {
             Server::MySql(pool) => {
                 pool.connector.check_size(rows)?;
-                let (text, keep) = self.values_text(rows.len());
+                let text = self.values_text(rows.len());
                 let mut lease = pool.lease().await?;
-                let work = mysql::insert(&mut lease.connection, text, rows, keep);
+                let work = mysql::insert(&mut lease.connection, text, rows);
                 let result = pool.bounded(work).await;
                 lease.settle(result)
             }
             Server::Sqlite(pool) => {
-                let (text, keep) = self.values_text(rows.len());
+                let text = self.values_text(rows.len());
                 let mut lease = pool.lease().await?;
-                let work = sqlite::insert(&mut lease.connection, text, rows, keep);
+                let work = sqlite::insert(&mut lease.connection, text, rows);
                 let result = pool.bounded(work).await;
                 lease.settle(result)
             }
@@ -89,15 +102,11 @@ impl InsertWriter {
         Ok(plan)
     }
 
-    /// The statement for this many rows, and whether it is worth keeping it prepared.
-    fn values_text(&self, rows: usize) -> (SqlStr, bool) {
-        let keep = rows <= PREPARED_ROWS || rows == self.full;
-        if !keep {
-            return (AssertSqlSafe(self.text.values(rows)).into_sql_str(), false);
-        }
+    /// The statement for this many rows.
+    fn values_text(&self, rows: usize) -> SqlStr {
         let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
         let text = texts.entry(rows).or_insert_with(|| self.text.values(rows).into());
-        (AssertSqlSafe(Arc::clone(text)).into_sql_str(), true)
+        AssertSqlSafe(Arc::clone(text)).into_sql_str()
     }
 
     fn known_plan(&self) -> std::sync::MutexGuard<'_, Option<Arc<postgres::Plan>>> {
@@ -119,7 +128,32 @@ impl WriteRows for InsertWriter {
         self.once(rows).await
     }
 
-    fn max_rows(&self) -> usize {
-        self.text.max_rows()
+    fn take(&self, rows: usize) -> usize {
+        match self.text.dialect {
+            Dialect::Postgres => rows.min(self.text.max_rows()),
+            Dialect::MySql | Dialect::Sqlite => prepared_rows(rows, self.full),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_of_rows_is_made_of_few_statements() {
+        let mut sizes = std::collections::BTreeSet::new();
+        for rows in 1..=500 {
+            let (mut left, mut statements) = (rows, 0);
+            while left > 0 {
+                let taken = prepared_rows(left, 500);
+                assert!((1..=left).contains(&taken), "{rows}");
+                sizes.insert(taken);
+                left -= taken;
+                statements += 1;
+            }
+            assert!(statements <= 5, "{rows} rows take {statements} statements");
+        }
+        assert!(sizes.len() <= 21, "{sizes:?}");
     }
 }
