@@ -10,6 +10,7 @@ pub mod document;
 pub mod expression;
 pub mod problem;
 mod suggest;
+pub mod report;
 pub mod table;
 pub mod template;
 pub mod topic;

@@ -1,1 +1,20 @@
 //! The operator: turns each `MqttRoute` into one worker Deployment and what it needs.
+//!
+//! `reconcile` = fetch → validate → settle the slots → build → apply → update the status. Validate and build are
+//! pure, so their tests need no cluster. The operator never handles messages and reads no Secret.
+
+pub mod apply;
+pub mod build;
+pub mod condition;
+pub mod controller;
+pub mod fence;
+pub mod http;
+pub mod leader;
+pub mod metrics;
+pub mod names;
+pub mod render;
+pub mod settings;
+pub mod slot_leases;
+pub mod slots;
+pub mod status;
+pub mod validate;
