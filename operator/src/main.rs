@@ -157,6 +157,9 @@ async fn run(arguments: Arguments) -> Result<(), MainError> {
 }
 
 async fn operate(arguments: Arguments, settings: Settings) -> Result<(), MainError> {
+    // The chart passes an empty string for "all".
+    let namespaces: Vec<_> =
+        arguments.watch_namespaces.iter().filter(|name| !name.is_empty()).cloned().collect();
     let config = Config::infer().await?;
     let leadership = Leadership::default();
     let plain = Client::try_from(config.clone())?;
@@ -184,7 +187,7 @@ async fn operate(arguments: Arguments, settings: Settings) -> Result<(), MainErr
     tokio::select! {
         served = http::serve(arguments.listen, Arc::new(registry)) => served?,
         () = elector.run(leads) => {}
-        () = lead(context, &arguments.watch_namespaces, leading, &metrics) => {}
+        () = lead(context, &namespaces, leading, &metrics) => {}
         () = stop_signal() => {}
     }
     let leases: Api<Lease> = Api::namespaced(plain, &arguments.namespace);

@@ -45,7 +45,7 @@ pub fn validate(object: &MqttRoute, settings: &Settings) -> Result<Validated, Va
         table,
         namespace: object.namespace().ok_or(ValidateError::NotStored("namespace"))?,
         name: object.name_any(),
-        owner: object.controller_owner_ref(&()).ok_or(ValidateError::NotStored("uid"))?,
+        owner: owner(&object)?,
         object,
     })
 }
@@ -58,4 +58,10 @@ fn require_broker(object: &MqttRoute) -> Result<(), ValidateError> {
             "no broker is named here and the operator has no default: set spec.broker.url, or broker.url of the chart",
         )])),
     }
+}
+
+/// Without `blockOwnerDeletion`, which some clusters let only those set who may update the owner's finalizers.
+fn owner(object: &MqttRoute) -> Result<OwnerReference, ValidateError> {
+    let owner = object.controller_owner_ref(&()).ok_or(ValidateError::NotStored("uid"))?;
+    Ok(OwnerReference { block_owner_deletion: None, ..owner })
 }
