@@ -17,6 +17,7 @@
 
 mod certificates;
 mod client;
+mod cluster;
 mod database;
 mod directory;
 mod eventually;
@@ -30,6 +31,8 @@ mod worker;
 pub use certificates::{Authority, Certificate};
 pub use client::{Client, ClientConfig, Received};
 pub use database::{Database, MariaDb, MariaDbConfig, Postgres, PostgresConfig, Rows};
+pub use cluster::{ControlPlane, folder};
+pub use database::{MariaDb, MariaDbConfig, Postgres, PostgresConfig, Rows};
 pub use directory::Directory;
 pub use eventually::{ensure, eventually};
 pub use mosquitto::{Mosquitto, MosquittoConfig, MosquittoTls};
@@ -37,4 +40,4 @@ pub use port::free_port;
 pub use process::{Launch, Owner, Process, Signal};
 pub use program::{program, version_of};
 pub use proxy::{Direction, Frame, Proxy, Verdict};
-pub use worker::{WorkerConfig, WorkerProcess, routemq_binary};
+pub use worker::{WorkerConfig, WorkerProcess, operator_binary, routemq_binary};

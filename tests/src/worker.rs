@@ -109,29 +109,33 @@ fn variables(config: &WorkerConfig) -> Vec<(String, String)> {
 /// The program under test: `ROUTEMQ_BIN`, or what cargo built beside this test. Cargo does not build another package's
 /// program for a test, so it must be there, and not be older than its sources.
 pub fn routemq_binary() -> PathBuf {
-    if let Some(path) = env::var_os("ROUTEMQ_BIN") {
-        return path.into();
+    match env::var_os("ROUTEMQ_BIN") {
+        Some(path) => path.into(),
+        None => built("routemq", &["crds/src", "worker/src", "worker/mqtt/src"]),
     }
+}
+
+/// The operator, likewise.
+pub fn operator_binary() -> PathBuf {
+    built("routemq-operator", &["crds/src", "operator/src"])
+}
+
+fn built(name: &str, sources: &[&str]) -> PathBuf {
     let test = env::current_exe().expect("a process knows its executable");
     let deps = test.parent().expect("it is in a folder");
     let profile = if deps.ends_with("deps") { deps.parent().unwrap_or(deps) } else { deps };
-    let binary = profile.join("routemq");
-    let build = "run `cargo build --bin routemq` first (./tests/run does)";
+    let binary = profile.join(name);
+    let build = format!("run `cargo build --bin {name}` first (./tests/run does)");
     assert!(binary.is_file(), "{} is missing: {build}", binary.display());
-    if let Some(source) = newer_source(&binary) {
+    if let Some(source) = newer_source(&binary, sources) {
         panic!("{} is older than {}: {build}", binary.display(), source.display());
     }
     binary
 }
 
-fn newer_source(binary: &Path) -> Option<PathBuf> {
+fn newer_source(binary: &Path, sources: &[&str]) -> Option<PathBuf> {
     let built = modified(binary)?;
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?;
-    let mut folders = vec![
-        workspace.join("crds/src"),
-        workspace.join("worker/src"),
-        workspace.join("worker/mqtt/src"),
-    ];
+    let mut folders: Vec<_> = sources.iter().map(|source| crate::folder(source)).collect();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).ok()?.flatten() {
             let path = entry.path();

@@ -1,0 +1,70 @@
+//! Which operator leads, on a control plane of its own: every test has its own election and its own namespace.
+
+#[path = "../operator/bed.rs"]
+mod bed;
+
+use std::time::Duration;
+
+use bed::{Bed, Operator, route};
+use routemq_tests::{Signal, ensure, eventually};
+
+/// Longer than a Lease lasts.
+const TAKEOVER: Duration = Duration::from_secs(40);
+
+fn operator(bed: &Bed, identity: &str) -> Operator {
+    Operator::start_in(bed, identity)
+}
+
+async fn leads(bed: &Bed, wanted: &str) {
+    eventually(&format!("{wanted} leads"), TAKEOVER, async || {
+        let holder = bed.kubectl(&[
+            "get",
+            "lease/routemq-operator",
+            "--output",
+            "jsonpath={.spec.holderIdentity}",
+        ])?;
+        ensure(holder == wanted, || holder.clone())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_killed_leader_is_followed_and_the_next_serves_its_routes() {
+    let bed = Bed::without_operator().await;
+    let mut first = operator(&bed, "first");
+    leads(&bed, "first").await;
+    let _second = operator(&bed, "second");
+    bed.apply(&route("devices", 1));
+    bed.condition("devices", "Accepted", ("True", "Accepted")).await;
+    first.process.kill();
+    leads(&bed, "second").await;
+    bed.apply(&route("sensors", 1));
+    bed.condition("sensors", "Accepted", ("True", "Accepted")).await;
+}
+
+#[tokio::test]
+async fn a_paused_leader_finds_itself_replaced_and_ends_without_a_write() {
+    let bed = Bed::without_operator().await;
+    let mut first = operator(&bed, "first");
+    leads(&bed, "first").await;
+    first.process.signal(Signal::STOP);
+    let _second = operator(&bed, "second");
+    leads(&bed, "second").await;
+    bed.apply(&route("devices", 1));
+    bed.condition("devices", "Accepted", ("True", "Accepted")).await;
+    first.process.signal(Signal::CONT);
+    assert!(first.process.exit(TAKEOVER).await.success(), "it ends, to start afresh");
+    leads(&bed, "second").await;
+    let managers = bed.field("lease/routemq-operator", ".spec.leaseTransitions");
+    assert_eq!(managers, "2", "first, then second, and never back");
+}
+
+#[tokio::test]
+async fn a_leader_that_stops_gives_the_lease_up_at_once() {
+    let bed = Bed::without_operator().await;
+    let mut first = operator(&bed, "first");
+    leads(&bed, "first").await;
+    first.process.signal(Signal::TERM);
+    assert!(first.process.exit(Duration::from_secs(10)).await.success());
+    leads(&bed, "").await;
+}

@@ -1,0 +1,176 @@
+//! A namespace of its own for each test, an operator for all, and words to wait in.
+
+use std::{sync::OnceLock, time::Duration};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{
+    Api, Client, Config,
+    config::{KubeConfigOptions, Kubeconfig},
+};
+use routemq_crds::v1alpha1::MqttRoute;
+use routemq_tests::{
+    ControlPlane, Directory, Launch, Process, ensure, eventually, free_port, operator_binary,
+};
+
+/// How long the operator may take for anything.
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+
+/// A namespace with an operator at work.
+pub(crate) struct Bed {
+    pub(crate) plane: &'static ControlPlane,
+    pub(crate) namespace: String,
+    pub(crate) client: Client,
+}
+
+impl Bed {
+    /// With the operator that all tests of this process share.
+    pub(crate) async fn new() -> Self {
+        let bed = Self::without_operator().await;
+        shared_operator();
+        bed
+    }
+
+    /// For tests that start operators of their own.
+    pub(crate) async fn without_operator() -> Self {
+        let plane = ControlPlane::shared();
+        let namespace = format!("t-{:08x}", fastrand::u32(..));
+        plane.kubectl(&["create", "namespace", &namespace]).unwrap();
+        Self { plane, namespace, client: client(plane).await }
+    }
+
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> Result<String, String> {
+        let namespaced = ["--namespace", &self.namespace];
+        self.plane.kubectl(&[&namespaced, arguments].concat())
+    }
+
+    pub(crate) fn apply(&self, yaml: &str) {
+        self.plane.apply(&self.namespace, yaml).unwrap();
+    }
+
+    pub(crate) fn routes(&self) -> Api<MqttRoute> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// Waits until a condition of the object's *current* generation is as wanted; returns it.
+    pub(crate) async fn condition(
+        &self,
+        name: &str,
+        kind: &str,
+        wanted: (&str, &str),
+    ) -> Condition {
+        eventually(&format!("{kind} of {name} is {wanted:?}"), SOON, async || {
+            let object = self.routes().get(name).await.map_err(|e| e.to_string())?;
+            let status = object.status.unwrap_or_default();
+            let found = status.conditions.into_iter().find(|condition| condition.type_ == kind);
+            let found = found.ok_or("no such condition yet")?;
+            let current = found.observed_generation == object.metadata.generation;
+            ensure(current && (found.status.as_str(), found.reason.as_str()) == wanted, || {
+                format!("{found:?}")
+            })?;
+            Ok::<_, String>(found)
+        })
+        .await
+    }
+
+    /// Waits until kubectl answers what `wanted` accepts.
+    pub(crate) async fn until(
+        &self,
+        what: &str,
+        arguments: &[&str],
+        wanted: impl Fn(&str) -> bool,
+    ) -> String {
+        eventually(what, SOON, async || {
+            let answer = self.kubectl(arguments)?;
+            ensure(wanted(&answer), || answer.clone())?;
+            Ok::<_, String>(answer)
+        })
+        .await
+    }
+
+    /// `kubectl get … -o jsonpath`.
+    pub(crate) fn field(&self, object: &str, path: &str) -> String {
+        self.kubectl(&["get", object, "--output", &format!("jsonpath={{{path}}}")]).unwrap()
+    }
+}
+
+impl Drop for Bed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for what in ["mr,deployments,leases,pdb,roles", "events"] {
+                let all = self.kubectl(&["get", what, "--output", "wide"]);
+                eprintln!(
+                    "--- {what} of {}\n{}",
+                    self.namespace,
+                    all.unwrap_or_else(|error| error)
+                );
+            }
+            eprintln!("{}", self.kubectl(&["get", "mr", "--output", "yaml"]).unwrap_or_default());
+        }
+        drop(self.plane.kubectl(&["delete", "namespace", &self.namespace, "--wait=false"]));
+    }
+}
+
+async fn client(plane: &ControlPlane) -> Client {
+    let kubeconfig = Kubeconfig::read_from(plane.kubeconfig()).unwrap();
+    let config =
+        Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
+    Client::try_from(config).unwrap()
+}
+
+/// An operator process, with the rights that the chart gives it and no more.
+pub(crate) struct Operator {
+    pub(crate) process: Process,
+    pub(crate) directory: Directory,
+    pub(crate) port: u16,
+}
+
+impl Operator {
+    /// With the rights that the chart gives it, for every namespace.
+    fn start(identity: &str) -> Self {
+        let kubeconfig = ControlPlane::shared().kubeconfig_of("routemq", "routemq-operator");
+        Self::launch(identity, "routemq", |launch| launch.env("KUBECONFIG", kubeconfig))
+    }
+
+    /// With an election of its own, for the bed's namespace only.
+    #[allow(dead_code, reason = "only the leadership suite elects")]
+    pub(crate) fn start_in(bed: &Bed, identity: &str) -> Self {
+        Self::launch(identity, &bed.namespace, |launch| {
+            launch.env("KUBECONFIG", bed.plane.kubeconfig()).env("ROUTEMQ_WATCH_NAMESPACES", &bed.namespace)
+        })
+    }
+
+    fn launch(identity: &str, namespace: &str, rights: impl FnOnce(Launch) -> Launch) -> Self {
+        let directory = Directory::new("operator");
+        let port = free_port();
+        let launch = Launch::new(operator_binary())
+            .env("ROUTEMQ_NAMESPACE", namespace)
+            .env("ROUTEMQ_POD_NAME", identity)
+            .env("ROUTEMQ_BROKER_URL", "mqtt://mosquitto.mqtt.svc:1883")
+            .env("ROUTEMQ_WORKER_IMAGE", "routemq:test")
+            .args(["--listen", &format!("127.0.0.1:{port}")]);
+        let process = rights(launch).start(&directory.path().join("operator.log"));
+        Self { process, directory, port }
+    }
+}
+
+fn shared_operator() {
+    static SHARED: OnceLock<Operator> = OnceLock::new();
+    let operator = SHARED.get_or_init(|| Operator::start("shared"));
+    assert!(operator.port > 0);
+}
+
+/// A route that refers to nothing but the default broker.
+pub(crate) fn route(name: &str, workers: u32) -> String {
+    format!(
+        "apiVersion: routemq.io/v1alpha1
+kind: MqttRoute
+metadata: {{name: {name}}}
+spec:
+  workerCount: {workers}
+  routes:
+    - name: status
+      topic: devices/{{id}}/status
+      handlers: [{{log: {{}}}}]
+"
+    )
+}
