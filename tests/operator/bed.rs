@@ -135,7 +135,9 @@ impl Operator {
     #[allow(dead_code, reason = "only the leadership suite elects")]
     pub(crate) fn start_in(bed: &Bed, identity: &str) -> Self {
         Self::launch(identity, &bed.namespace, |launch| {
-            launch.env("KUBECONFIG", bed.plane.kubeconfig()).env("ROUTEMQ_WATCH_NAMESPACES", &bed.namespace)
+            launch
+                .env("KUBECONFIG", bed.plane.kubeconfig())
+                .env("ROUTEMQ_WATCH_NAMESPACES", &bed.namespace)
         })
     }
 
