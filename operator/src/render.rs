@@ -30,7 +30,10 @@ pub enum RenderError {
     Build(#[from] BuildError),
     /// It cannot be written as YAML.
     #[error("write YAML")]
-    Yaml(#[from] serde_json::Error),
+    Yaml(#[from] serde_yaml::Error),
+    /// It cannot be written as JSON first.
+    #[error("write JSON")]
+    Json(#[from] serde_json::Error),
 }
 
 /// The children of every MqttRoute under `paths`, as a stream of YAML documents.
@@ -72,11 +75,11 @@ pub fn render(paths: &[PathBuf], settings: &Settings) -> Result<String, RenderEr
 fn push<K: Serialize + kube::Resource<DynamicType = ()>>(
     output: &mut String,
     object: &K,
-) -> Result<(), serde_json::Error> {
+) -> Result<(), RenderError> {
     let mut value = serde_json::to_value(object)?;
     value["apiVersion"] = K::api_version(&()).into();
     value["kind"] = K::kind(&()).into();
     output.push_str("---\n");
-    output.push_str(&routemq_crds::document::to_yaml(&value));
+    output.push_str(&serde_yaml::to_string(&value)?);
     Ok(())
 }
