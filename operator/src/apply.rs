@@ -105,7 +105,7 @@ impl Writer<'_> {
         {
             return Err(ApplyError::NameConflict { kind, name });
         }
-        let desired = complete(desired)?;
+        let desired = complete(&desired)?;
         match live {
             Some(live) if is_as(&serde_json::to_value(&live)?, &desired) => Ok(live),
             _ => {
@@ -128,9 +128,9 @@ fn is_ours(
 
 /// The object as applied: its type, and the hash of the rest.
 fn complete<K: Resource<DynamicType = ()> + Serialize>(
-    desired: K,
+    desired: &K,
 ) -> Result<Value, serde_json::Error> {
-    let mut value = serde_json::to_value(&desired)?;
+    let mut value = serde_json::to_value(desired)?;
     let hash = names::stable_hash(value.to_string().as_bytes());
     value["apiVersion"] = K::api_version(&()).into();
     value["kind"] = K::kind(&()).into();

@@ -2,12 +2,9 @@
 //!
 //! Level-triggered: each run looks at everything anew and may be cut off anywhere; the next one ends in the same state.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use k8s_openapi::{
     NamespaceResourceScope,
     api::{
@@ -25,10 +22,10 @@ use kube::{
     api::{Patch, PatchParams},
     core::{DeserializeGuard, PartialObjectMeta},
     runtime::{
-        Controller, Predicate, WatchStreamExt,
+        Controller,
         controller::Action,
         events::{Event, EventType, Recorder},
-        predicates, watcher,
+        watcher,
     },
 };
 use routemq_crds::v1alpha1::{MqttRoute, MqttRouteStatus};
@@ -37,6 +34,7 @@ use serde_json::json;
 
 use crate::{
     apply::{ApplyError, apply},
+    backoff::Backoff,
     build::{BuildError, build},
     metrics::Metrics,
     names,
@@ -57,6 +55,14 @@ pub struct Context {
     pub recorder: Recorder,
     /// Counted into by every step.
     pub metrics: Metrics,
+    /// How often each object failed in a row.
+    pub backoff: Backoff,
+}
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context").field("settings", &self.settings).finish_non_exhaustive()
+    }
 }
 
 /// Why a reconcile did not end well. The variant's name is the condition's reason.
@@ -64,7 +70,7 @@ pub struct Context {
 pub enum ReconcileError {
     /// The object could not be read as a MqttRoute.
     #[error("the stored object is not a MqttRoute")]
-    Unreadable(#[source] kube::core::error_boundary::InvalidObject),
+    Unreadable(#[source] Box<kube::core::error_boundary::InvalidObject>),
     /// A step that a retry may mend.
     #[error(transparent)]
     Apply(#[from] ApplyError),
@@ -102,12 +108,7 @@ async fn run_in(
             .page_size(100)
     };
     let routes: Api<DeserializeGuard<MqttRoute>> = scoped(client, scope);
-    let leases: Api<PartialObjectMeta<Lease>> = scoped(client, scope);
-    // A worker renews its Lease every ten seconds; only what it reports, and what is marked, concerns us.
-    let reports = watcher(leases, ours()).touched_objects().predicate_filter(
-        predicates::annotations.combine(predicates::labels),
-        kube::runtime::PredicateConfig::default(),
-    );
+    let reports = reports(scoped(client, scope), ours());
     Controller::new(routes, watcher::Config::default().page_size(100))
         .owns(scoped::<PartialObjectMeta<Deployment>>(client, scope), ours())
         .owns(scoped::<PartialObjectMeta<ConfigMap>>(client, scope), ours())
@@ -120,6 +121,34 @@ async fn run_in(
         .run(reconcile, on_error, Arc::new(context))
         .for_each(|_| async {})
         .await;
+}
+
+/// Leases that came, went, or say something else. A worker renews its Lease every ten seconds, and that concerns nobody: only
+/// what it reports (an annotation), and what is marked, does.
+fn reports(
+    leases: Api<PartialObjectMeta<Lease>>,
+    config: watcher::Config,
+) -> impl Stream<Item = Result<PartialObjectMeta<Lease>, watcher::Error>> + Send {
+    let mut said = HashMap::new();
+    watcher(leases, config).filter_map(move |event| {
+        let told = match event {
+            Ok(watcher::Event::Apply(lease) | watcher::Event::InitApply(lease)) => {
+                let before = said.insert(lease.uid(), lease.annotations().clone());
+                (before.as_ref() != Some(lease.annotations())).then_some(Ok(lease))
+            }
+            Ok(watcher::Event::Delete(lease)) => {
+                said.remove(&lease.uid());
+                Some(Ok(lease))
+            }
+            Ok(watcher::Event::Init) => {
+                said.clear();
+                None
+            }
+            Ok(watcher::Event::InitDone) => None,
+            Err(error) => Some(Err(error)),
+        };
+        std::future::ready(told)
+    })
 }
 
 fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
@@ -141,10 +170,13 @@ async fn reconcile(
 ) -> Result<Action, ReconcileError> {
     let started = Instant::now();
     let result = match &object.0 {
-        Ok(object) => reconcile_object(object, &context).await,
-        Err(invalid) => Err(ReconcileError::Unreadable(invalid.clone())),
+        Ok(object) => Box::pin(reconcile_object(object, &context)).await,
+        Err(invalid) => Err(ReconcileError::Unreadable(Box::new(invalid.clone()))),
     };
     context.metrics.reconciled(if result.is_ok() { "ok" } else { "error" }, started.elapsed());
+    if result.is_ok() {
+        context.backoff.settled(&key(&object));
+    }
     result
 }
 
@@ -153,7 +185,7 @@ async fn reconcile_object(object: &MqttRoute, context: &Context) -> Result<Actio
         return Ok(Action::await_change());
     }
     let now = Time(Timestamp::now());
-    let status = match bring_about(object, context, &now).await {
+    let status = match Box::pin(bring_about(object, context, &now)).await {
         Ok(status) => status,
         Err(Refusal::Object { kind, reason, message }) => {
             status::refused(object, kind, reason, &message, &now)
@@ -162,7 +194,7 @@ async fn reconcile_object(object: &MqttRoute, context: &Context) -> Result<Actio
             let (reason, message) = words(&error);
             let status = status::refused(object, "Progressing", reason, &message, &now);
             write_status(object, status, context).await?;
-            return Err(error);
+            return Err(*error);
         }
     };
     write_status(object, status, context).await?;
@@ -174,7 +206,7 @@ enum Refusal {
     /// Only another spec (or somebody else's object going away) mends it.
     Object { kind: &'static str, reason: &'static str, message: String },
     /// A retry may mend it.
-    Retry(ReconcileError),
+    Retry(Box<ReconcileError>),
 }
 
 async fn bring_about(
@@ -186,8 +218,9 @@ async fn bring_about(
     let slots =
         settle(&context.client, &context.metrics, &route).await.map_err(ReconcileError::from)?;
     let children = build(&route, &context.settings, &slots.indices)?;
-    let applied =
-        apply(&context.client, &context.metrics, children).await.map_err(ReconcileError::from)?;
+    let applied = Box::pin(apply(&context.client, &context.metrics, children))
+        .await
+        .map_err(ReconcileError::from)?;
     let observed =
         Observed { table: &route.table, deployment: &applied.deployment, reports: &slots.reports };
     Ok(status::running(object, &observed, now))
@@ -207,7 +240,7 @@ impl From<BuildError> for Refusal {
 
 impl From<ReconcileError> for Refusal {
     fn from(error: ReconcileError) -> Self {
-        Self::Retry(error)
+        Self::Retry(Box::new(error))
     }
 }
 
@@ -295,14 +328,20 @@ fn ready(
     status.conditions.iter().find(|condition| condition.type_ == "Ready")
 }
 
-/// Tries again: at once visible, then ever more slowly per object.
+/// Tries again, ever more slowly per object.
+#[expect(clippy::needless_pass_by_value, reason = "kube calls it so")]
 fn on_error(
     object: Arc<DeserializeGuard<MqttRoute>>,
     error: &ReconcileError,
-    _context: Arc<Context>,
+    context: Arc<Context>,
 ) -> Action {
-    tracing::warn!(namespace = object.namespace(), name = object.name_any(), error = %chain(error), "reconcile failed");
-    Action::requeue(Duration::from_secs(5))
+    let wait = context.backoff.failed(&key(&object));
+    tracing::warn!(object = key(&object), error = %chain(error), ?wait, "reconcile failed");
+    Action::requeue(wait)
+}
+
+fn key(object: &DeserializeGuard<MqttRoute>) -> String {
+    format!("{}/{}", object.namespace().unwrap_or_default(), object.name_any())
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

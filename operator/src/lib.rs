@@ -4,6 +4,7 @@
 //! pure, so their tests need no cluster. The operator never handles messages and reads no Secret.
 
 pub mod apply;
+pub mod backoff;
 pub mod build;
 pub mod condition;
 pub mod controller;

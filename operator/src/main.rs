@@ -13,6 +13,7 @@ use kube::{
 use prometheus_client::registry::Registry;
 use routemq_crds::v1alpha1::{Broker, NameRef, Tls};
 use routemq_operator::{
+    backoff::Backoff,
     controller::{self, Context},
     fence::Fence,
     http,
@@ -175,6 +176,7 @@ async fn operate(arguments: Arguments, settings: Settings) -> Result<(), MainErr
         client: fenced,
         settings: Arc::new(settings),
         metrics: metrics.clone(),
+        backoff: Backoff::default(),
     };
     let elector = Elector::new(
         plain.clone(),

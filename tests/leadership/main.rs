@@ -1,5 +1,12 @@
 //! Which operator leads, on a control plane of its own: every test has its own election and its own namespace.
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "this is test code: a step that fails is a test that fails"
+)]
 
+#[expect(dead_code, reason = "the operator suite uses the rest of it")]
 #[path = "../operator/bed.rs"]
 mod bed;
 

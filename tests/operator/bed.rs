@@ -26,7 +26,7 @@ impl Bed {
     /// With the operator that all tests of this process share.
     pub(crate) async fn new() -> Self {
         let bed = Self::without_operator().await;
-        shared_operator();
+        assert!(shared_operator().port > 0);
         bed
     }
 
@@ -119,9 +119,11 @@ async fn client(plane: &ControlPlane) -> Client {
 
 /// An operator process, with the rights that the chart gives it and no more.
 pub(crate) struct Operator {
+    #[allow(dead_code, reason = "only the leadership suite sends signals")]
     pub(crate) process: Process,
-    pub(crate) directory: Directory,
-    pub(crate) port: u16,
+    /// Where its log is; goes with it.
+    _directory: Directory,
+    port: u16,
 }
 
 impl Operator {
@@ -151,14 +153,13 @@ impl Operator {
             .env("ROUTEMQ_WORKER_IMAGE", "routemq:test")
             .args(["--listen", &format!("127.0.0.1:{port}")]);
         let process = rights(launch).start(&directory.path().join("operator.log"));
-        Self { process, directory, port }
+        Self { process, _directory: directory, port }
     }
 }
 
-fn shared_operator() {
+fn shared_operator() -> &'static Operator {
     static SHARED: OnceLock<Operator> = OnceLock::new();
-    let operator = SHARED.get_or_init(|| Operator::start("shared"));
-    assert!(operator.port > 0);
+    SHARED.get_or_init(|| Operator::start("shared"))
 }
 
 /// A route that refers to nothing but the default broker.

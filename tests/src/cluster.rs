@@ -11,6 +11,7 @@ use std::{
 #[derive(Debug)]
 pub struct ControlPlane {
     kubeconfig: PathBuf,
+    tools: PathBuf,
 }
 
 impl ControlPlane {
@@ -32,7 +33,9 @@ impl ControlPlane {
             .expect("tests/cluster/up can be started");
         assert!(output.status.success(), "tests/cluster/up ended with {}", output.status);
         let path = String::from_utf8(output.stdout).expect("a path is UTF-8");
-        Self { kubeconfig: path.trim().into() }
+        let built = Command::new(folder("tests/cluster/build")).output().expect("built before");
+        let tools = String::from_utf8(built.stdout).expect("a path is UTF-8");
+        Self { kubeconfig: path.trim().into(), tools: tools.trim().into() }
     }
 
     /// Of an administrator.
@@ -52,7 +55,7 @@ impl ControlPlane {
 
     /// The same with something on its standard input.
     pub fn kubectl_with(&self, arguments: &[&str], input: &str) -> Result<String, String> {
-        let mut child = Command::new("kubectl")
+        let mut child = Command::new(self.tools.join("kubectl"))
             .arg("--kubeconfig")
             .arg(&self.kubeconfig)
             .args(arguments)
@@ -60,7 +63,7 @@ impl ControlPlane {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .map_err(|e| format!("kubectl: {e}: run ./tests/run, which installs it"))?;
+            .map_err(|e| format!("kubectl: {e}"))?;
         child
             .stdin
             .take()
@@ -85,7 +88,7 @@ impl ControlPlane {
         let path = self.kubeconfig.with_file_name(format!("{namespace}.{account}.kubeconfig"));
         std::fs::copy(&self.kubeconfig, &path).expect("the cluster's folder can be written");
         let kubectl = |arguments: &[&str]| {
-            let status = Command::new("kubectl")
+            let status = Command::new(self.tools.join("kubectl"))
                 .arg("--kubeconfig")
                 .arg(&path)
                 .args(arguments)
@@ -99,8 +102,7 @@ impl ControlPlane {
     }
 
     fn install_chart(&self) {
-        let cache = Command::new(folder("tests/cluster/build")).output().expect("built before");
-        let helm = Path::new(String::from_utf8_lossy(&cache.stdout).trim()).join("helm");
+        let helm = self.tools.join("helm");
         let output = Command::new(helm)
             .args(["install", "routemq"])
             .arg(folder("charts/routemq"))
