@@ -16,11 +16,11 @@ cluster_cache() {
   printf '%s\n' "${XDG_CACHE_HOME:-$HOME/.cache}/routemq/cluster/$key"
 }
 
-# A loopback TCP port that nobody listens on just now.
+# A loopback TCP port that nobody listens on just now, below those that outgoing connections take.
 free_port() {
   local port
   while :; do
-    port=$((RANDOM % 20000 + 20000))
+    port=$((RANDOM % 20000 + 11000))
     (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || { printf '%s\n' "$port"; return; }
   done
 }

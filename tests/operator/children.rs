@@ -123,7 +123,7 @@ async fn what_is_edited_or_deleted_by_hand_is_repaired_within_five_seconds() {
 async fn a_second_reconcile_changes_no_resource_version() {
     let bed = Bed::new().await;
     bed.apply(&route("devices", 2));
-    bed.condition("devices", "Ready", ("False", "Pending")).await;
+    bed.condition("devices", "Progressing", ("False", "Complete")).await;
     let kinds = "deployments,configmaps,serviceaccounts,roles,rolebindings,leases,pdb,mr";
     let versions = || {
         let query = "jsonpath={range .items[*]}{.kind}/{.metadata.name} {.metadata.resourceVersion}{\"\\n\"}{end}";

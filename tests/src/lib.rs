@@ -30,9 +30,8 @@ mod worker;
 
 pub use certificates::{Authority, Certificate};
 pub use client::{Client, ClientConfig, Received};
-pub use database::{Database, MariaDb, MariaDbConfig, Postgres, PostgresConfig, Rows};
 pub use cluster::{ControlPlane, folder};
-pub use database::{MariaDb, MariaDbConfig, Postgres, PostgresConfig, Rows};
+pub use database::{Database, MariaDb, MariaDbConfig, Postgres, PostgresConfig, Rows};
 pub use directory::Directory;
 pub use eventually::{ensure, eventually};
 pub use mosquitto::{Mosquitto, MosquittoConfig, MosquittoTls};
