@@ -1,26 +1,26 @@
 //! Documents that are refused, each with its exact message, and documents that are accepted.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
 use routemq_crds::document::{DocumentProblem, Documents};
 
-fn files(folder: &str) -> Vec<PathBuf> {
+fn files(folder: &str) -> io::Result<Vec<PathBuf>> {
     // Relative to the crate, where cargo runs tests: some messages name the file.
-    let folder = Path::new("tests").join(folder);
-    let mut files: Vec<_> =
-        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let entries = fs::read_dir(Path::new("tests").join(folder))?;
+    let mut files = entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<PathBuf>>>()?;
     files.sort();
-    files
+    Ok(files)
 }
 
 /// The lines `# expect: line:column: field: message` at the top of a file.
-fn expected(file: &Path) -> Vec<String> {
-    let content = fs::read(file).unwrap();
+fn expected(file: &Path) -> io::Result<Vec<String>> {
+    let content = fs::read(file)?;
     let text = String::from_utf8_lossy(&content);
-    text.lines().filter_map(|line| line.strip_prefix("# expect: ")).map(str::to_owned).collect()
+    let lines = text.lines().filter_map(|line| line.strip_prefix("# expect: "));
+    Ok(lines.map(str::to_owned).collect())
 }
 
 fn without_file(problem: &DocumentProblem) -> String {
@@ -40,9 +40,9 @@ fn block(title: &str, lines: &[String]) -> String {
 #[test]
 fn each_broken_document_is_refused_with_its_message() {
     let mut failures = String::new();
-    let files = files("refused");
+    let files = files("refused").unwrap();
     for file in &files {
-        let (expected, got) = (expected(file), got(file));
+        let (expected, got) = (expected(file).unwrap(), got(file));
         if expected.is_empty() || expected != got {
             failures += &format!("{}\n", file.display());
             failures += &block("expected", &expected);
@@ -56,7 +56,7 @@ fn each_broken_document_is_refused_with_its_message() {
 #[test]
 fn each_sound_document_is_accepted() {
     let mut failures = String::new();
-    let files = files("accepted");
+    let files = files("accepted").unwrap();
     for file in &files {
         let got = got(file);
         if !got.is_empty() {

@@ -120,7 +120,8 @@ impl Documents {
             match compile(&route.object) {
                 Ok(table) => tables.push(route.carrying(table)),
                 Err(found) => {
-                    problems.extend(found.into_iter().map(|p| route.problem(&p.field, p.message)))
+                    let found = found.into_iter().map(|p| route.problem(&p.field, p.message));
+                    problems.extend(found);
                 }
             }
         }

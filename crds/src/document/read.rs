@@ -165,7 +165,7 @@ impl<'t> Reader<'t> {
             if matches!(event, Event::SequenceEnd) {
                 return Ok(Value::List(items));
             }
-            self.path += &format!("[{}]", items.len());
+            self.path.extend(["[", &items.len().to_string(), "]"]);
             items.push(self.node(event, at)?);
             self.path.truncate(outer);
         }

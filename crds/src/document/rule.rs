@@ -50,3 +50,6 @@ fn value(json: &Value) -> cel::Value {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

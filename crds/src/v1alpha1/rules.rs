@@ -189,7 +189,8 @@ pub(crate) const HTTP_URL: Rule = Rule::new(
     "must be http:// or https:// and a host, as in https://api.example.com/devices/{id}; {param} may stand after the host only, user and password nowhere",
 );
 
-const ALL: &[Rule] = &[
+/// Every rule above.
+pub(crate) const ALL: &[Rule] = &[
     SHARED,
     PARENTS,
     GROUPS,
