@@ -29,7 +29,7 @@ fn without_file(problem: &DocumentProblem) -> String {
 }
 
 fn got(file: &Path) -> Vec<String> {
-    let problems = Documents::load(&[file.to_owned()]).err().unwrap_or_default();
+    let problems = Documents::check(&[file.to_owned()]).err().unwrap_or_default();
     problems.iter().map(without_file).collect()
 }
 

@@ -48,7 +48,7 @@ fn items_of_a_list_are_documents_of_their_own() {
       {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"k": "v"}},
       {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "b"}, "data": {"k": 1}}]}"#;
     let problems = Documents::parse("t.json", text).unwrap_err();
-    assert_eq!(problems[0].field, "items[1].data[k]");
+    assert_eq!(problems[0].field, "items[1].data.k");
     assert_eq!(problems[0].position, Some(Position { line: 3, column: 90 }));
     assert_eq!(problems.len(), 1);
 }

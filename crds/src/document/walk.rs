@@ -68,7 +68,7 @@ impl Walker {
             let child =
                 known.and_then(|known| known.get(&entry.key)).or_else(|| values(field.schema));
             let json = if let Some(schema) = child {
-                let path = join(field.path, &entry.key, known.is_some());
+                let path = join(field.path, &entry.key);
                 let at = entry.position();
                 self.value(Field { schema, node: &entry.node, path: &path, at })
             } else {
@@ -93,7 +93,7 @@ impl Walker {
             Some(meant) => format!("did you mean {meant}?"),
             None => format!("remove it; known here: {}", known().collect::<Vec<_>>().join(", ")),
         };
-        let path = join(field.path, &entry.key, true);
+        let path = join(field.path, &entry.key);
         self.refuse(&path, entry.key_at, format!("is not a field that is known: {fix}"));
     }
 
@@ -101,7 +101,7 @@ impl Walker {
         for name in
             field.schema.required.iter().flatten().filter(|name| !object.contains_key(*name))
         {
-            let path = join(field.path, name, true);
+            let path = join(field.path, name);
             self.refuse(&path, field.at, format!("is required: add {name}"));
         }
     }
@@ -181,11 +181,11 @@ fn fill_defaults(known: &BTreeMap<String, JSONSchemaProps>, object: &mut Map<Str
     }
 }
 
-/// Kubernetes writes fields with a dot and keys of maps in brackets.
-fn join(path: &str, name: &str, is_field: bool) -> String {
-    match (path.is_empty(), is_field) {
-        (true, _) => name.to_owned(),
-        (false, true) => format!("{path}.{name}"),
-        (false, false) => format!("{path}[{name}]"),
+/// Keys of maps that would be misread after a dot stand in brackets.
+fn join(path: &str, name: &str) -> String {
+    match path {
+        "" => name.to_owned(),
+        _ if name.contains(['.', '[', ']', ' ', '/']) => format!("{path}[{name}]"),
+        _ => format!("{path}.{name}"),
     }
 }

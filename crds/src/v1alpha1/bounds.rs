@@ -135,12 +135,12 @@ pub(super) fn field_path(_: &mut SchemaGenerator) -> Schema {
 
 /// A URL of the broker.
 pub(super) fn broker_url(_: &mut SchemaGenerator) -> Schema {
-    ruled(512, rules::BROKER_URL)
+    text(512)
 }
 
 /// A URL to call.
 pub(super) fn http_url(_: &mut SchemaGenerator) -> Schema {
-    ruled(EXPRESSION_LENGTH, rules::HTTP_URL)
+    text(EXPRESSION_LENGTH)
 }
 
 /// An HTTP method.
@@ -245,11 +245,14 @@ pub(super) fn image(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "maxLength": 512 })
 }
 
-/// Labels, annotations, node selectors.
+/// Labels of nodes.
 pub(super) fn labels(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({
-        "type": "object",
-        "additionalProperties": { "type": "string", "maxLength": 4096 },
-        "maxProperties": 64,
-    })
+    map_of(&json_schema!({ "type": "string", "maxLength": 4096 }), 0, 16)
+}
+
+/// Labels and annotations of pods.
+pub(super) fn pod_labels(generator: &mut SchemaGenerator) -> Schema {
+    let mut schema = labels(generator);
+    schema.insert("x-kubernetes-validations".to_owned(), rules::of(&[rules::RESERVED]));
+    schema
 }

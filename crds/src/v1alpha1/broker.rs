@@ -6,7 +6,7 @@ use super::{KeyRef, NameRef, bounds, rules};
 /// Where messages come from. Every field defaults to the operator's own.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = rules::of(&[rules::BROKER_TLS])))]
+#[schemars(extend("x-kubernetes-validations" = rules::of(&[rules::BROKER_URL, rules::BROKER_TLS])))]
 pub struct Broker {
     /// `mqtt://`, `mqtts://`, `ws://` or `wss://`, a host and, if it is not the scheme's own, a port.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -149,6 +149,7 @@ pub enum OnConflict {
 /// Calls an HTTP service: 2xx done; 408, 425, 429 and 5xx retried; other 4xx permanent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::of(&[rules::HTTP_URL])))]
 pub struct HttpHandler {
     /// `http://` or `https://`; `{param}` may stand after the host only.
     #[schemars(schema_with = "bounds::http_url")]

@@ -27,11 +27,11 @@ pub struct WorkerPod {
     pub tolerations: Vec<Toleration>,
     /// More labels; `routemq.io/…` and the selector's are reserved.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "bounds::labels")]
+    #[schemars(schema_with = "bounds::pod_labels")]
     pub pod_labels: BTreeMap<String, String>,
     /// More annotations; `routemq.io/…` are reserved.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "bounds::labels")]
+    #[schemars(schema_with = "bounds::pod_labels")]
     pub pod_annotations: BTreeMap<String, String>,
     /// Default `info`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

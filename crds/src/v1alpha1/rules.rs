@@ -123,6 +123,12 @@ pub(crate) const PUBLISH_TOPIC: Rule = Rule::new(
 )
 .told_by_compile();
 
+/// Labels and annotations of pods that the operator sets itself.
+pub(crate) const RESERVED: Rule = Rule::new(
+    "self.all(key, !key.startsWith('routemq.io/'))",
+    "must not hold keys that start with routemq.io/, which the operator sets itself: take a prefix of your own",
+);
+
 pub(crate) const ONE_MIDDLEWARE: Rule = Rule::new(
     "(has(self.log) ? 1 : 0) + (has(self.apiKey) ? 1 : 0) + (has(self.rateLimit) ? 1 : 0) + (has(self.filter) ? 1 : 0) + (has(self.validate) ? 1 : 0) + (has(self.transform) ? 1 : 0) + (has(self.dedup) ? 1 : 0) + (has(self.timeout) ? 1 : 0) + (has(self.custom) ? 1 : 0) == 1",
     "must have exactly one of log, apiKey, rateLimit, filter, validate, transform, dedup, timeout and custom: write one list entry for each step",
@@ -169,14 +175,16 @@ pub(crate) const SQL_BINDS: Rule = Rule::new(
 );
 
 pub(crate) const SQL_KEY: Rule = Rule::new(
-    "!has(self.onConflict) || self.onConflict != 'Update' || has(self.key)",
-    "must have key where onConflict is Update: list the columns of the unique key",
+    "!has(self.onConflict) || self.onConflict == 'Error' || has(self.key) || has(self.statement)",
+    "must have key where onConflict is Ignore or Update: list the columns of the unique key",
 );
 
+/// A rule of the object, not of the field: an API server repeats a field's value, which may hold a password.
 pub(crate) const BROKER_URL: Rule = Rule::new(
-    "self.matches('^(mqtt|mqtts|ws|wss)://[^/?#@ ]+([/?][^@ ]*)?$')",
+    "!has(self.url) || self.url.matches('^(mqtt|mqtts|ws|wss)://[^/?#@ ]+([/?][^@ ]*)?$')",
     "must be mqtt://, mqtts://, ws:// or wss:// and a host, as in mqtts://broker:8883; user and password belong in credentialsSecretRef",
-);
+)
+.at(".url");
 
 pub(crate) const BROKER_TLS: Rule = Rule::new(
     "!has(self.tls) || !has(self.url) || self.url.startsWith('mqtts://') || self.url.startsWith('wss://')",
@@ -184,10 +192,12 @@ pub(crate) const BROKER_TLS: Rule = Rule::new(
 )
 .at(".tls");
 
+/// Of the object, as [`BROKER_URL`].
 pub(crate) const HTTP_URL: Rule = Rule::new(
-    "self.matches('^https?://[^/?#@{} ]+([/?][^ #]*)?$')",
+    "self.url.matches('^https?://[^/?#@{} ]+([/?][^ #]*)?$')",
     "must be http:// or https:// and a host, as in https://api.example.com/devices/{id}; {param} may stand after the host only, user and password nowhere",
-);
+)
+.at(".url");
 
 /// Every rule above.
 pub(crate) const ALL: &[Rule] = &[
@@ -195,6 +205,7 @@ pub(crate) const ALL: &[Rule] = &[
     PARENTS,
     GROUPS,
     SHARE_NAME,
+    RESERVED,
     OWN_PARENT,
     NAME,
     OBJECT_NAME,

@@ -76,21 +76,32 @@ fn text_cases() -> Vec<Case> {
             texts(&["a/b", "a-{id}/b", "dead/{route}"]),
             texts(&["a/+", "#", "{id", "{id:int}", "{r...}"]),
         ),
+    ]
+}
+
+fn url_cases() -> Vec<Case> {
+    let urls = |urls: &[&str]| urls.iter().map(|url| json!({ "url": url })).collect::<Vec<_>>();
+    vec![
         (
             rules::BROKER_URL,
-            texts(&["mqtt://h", "wss://h:8084/mqtt?x=y", "mqtts://[::1]:8883"]),
-            texts(&["tcp://h", "mqtt://", "mqtt://u:p@h", "h:1883", "mqtt://a b"]),
+            urls(&["mqtt://h", "wss://h:8084/mqtt?x=y", "mqtts://[::1]:8883"]),
+            urls(&["tcp://h", "mqtt://", "mqtt://u:p@h", "h:1883", "mqtt://a b"]),
         ),
         (
             rules::HTTP_URL,
-            texts(&["http://h", "https://h:1/a/{id}?q={x}"]),
-            texts(&["ftp://h", "https://{h}/a", "https://u:p@h/", "https://h/a#b", "h"]),
+            urls(&["http://h", "https://h:1/a/{id}?q={x}"]),
+            urls(&["ftp://h", "https://{h}/a", "https://u:p@h/", "https://h/a#b", "h"]),
         ),
     ]
 }
 
 fn entry_cases() -> Vec<Case> {
     vec![
+        (
+            rules::RESERVED,
+            vec![json!({}), json!({"team": "fleet"})],
+            vec![json!({"team": "fleet", "routemq.io/route": "x"})],
+        ),
         (
             rules::ONE_MIDDLEWARE,
             vec![
@@ -155,8 +166,10 @@ fn sql_cases() -> Vec<Case> {
 
 #[test]
 fn each_rule_lets_through_what_is_sound_and_refuses_what_is_not() {
-    let cases: Vec<Case> =
-        [spec_cases(), text_cases(), entry_cases(), sql_cases()].into_iter().flatten().collect();
+    let cases: Vec<Case> = [spec_cases(), text_cases(), url_cases(), entry_cases(), sql_cases()]
+        .into_iter()
+        .flatten()
+        .collect();
     for (rule, sound, broken) in &cases {
         for this in sound {
             assert!(!refuses(rule, this), "{} refuses {this}", rule.text);
