@@ -12,7 +12,7 @@ use routemq_worker::{
     worker::Summary,
 };
 
-use super::{Ended, documents, failure::Failure, settings, signals};
+use super::{Ended, documents, failure::Failure, settings, signals::Signals};
 
 /// Runs MqttRoutes against a real broker and database: what worker pods run.
 ///
@@ -43,18 +43,19 @@ impl Run {
     pub(crate) async fn execute(self) -> Ended {
         let settings = settings()?;
         logging::start(&settings.log);
+        let mut signals = Signals::listen()?;
         let loaded = self.load()?;
         distinct_shares(&loaded, settings.share.as_deref())?;
         let running = Running::start(loaded, self.run_settings(settings)).await;
         let running = running.map_err(|error| failed(&error))?;
-        signals::interrupted().await;
+        signals.next().await;
         tracing::info!("stopping: finishing what runs; a second signal ends at once");
         tokio::select! {
             summaries = running.stop() => {
                 say(&summaries);
                 Ok(ExitCode::SUCCESS)
             }
-            () = signals::interrupted() => Ok(ExitCode::from(130)),
+            () = signals.next() => Ok(ExitCode::from(130)),
         }
     }
 

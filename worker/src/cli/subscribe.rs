@@ -16,6 +16,7 @@ use super::{
     failure::Failure,
     print,
     publish::qos,
+    signals::Signals,
     style::Paint,
 };
 
@@ -67,6 +68,7 @@ enum Over {
 
 impl Sub {
     pub(crate) async fn execute(self) -> Ended {
+        let mut signals = Signals::listen()?;
         let config = self.broker.session("sub")?;
         let (messages, mut incoming) = mpsc::unbounded_channel();
         let mut given = None;
@@ -81,7 +83,7 @@ impl Sub {
         let over = tokio::select! {
             over = self.watch(&mut incoming, given.as_ref()) => over?,
             () = until(deadline) => Over::TimedOut,
-            _ = tokio::signal::ctrl_c() => Over::Interrupted,
+            () = signals.next() => Over::Interrupted,
         };
         session.stop(End::Discard, Duration::from_secs(2)).await;
         match (over, self.count, self.timeout) {

@@ -27,7 +27,7 @@ use routemq_worker::{
 use tokio::net::TcpListener;
 use url::Url;
 
-use super::{Ended, failure::Failure, publish::rate, signals, style::Paint};
+use super::{Ended, failure::Failure, publish::rate, signals::Signals, style::Paint};
 use line::Lines;
 
 /// Runs MqttRoutes on this machine: broker and database included, reloads on save, a line a message.
@@ -62,6 +62,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 impl Dev {
     pub(crate) async fn execute(self) -> Ended {
         start_logging()?;
+        let mut signals = Signals::listen()?;
         let loaded = load::load(&self)?;
         let broker = self.broker().await?;
         let database = database::path(self.database.clone())?;
@@ -76,14 +77,16 @@ impl Dev {
         let simulation = self.simulate.and_then(|rate| {
             simulate::start(&broker.url(), simulate::Plan { rate, seed: self.seed }, &loaded)
         });
-        reload::until_interrupted(&self, &mut running, &printer, simulation.as_ref()).await?;
+        let interrupted =
+            reload::until(signals.next(), &self, &mut running, &printer, simulation.as_ref());
+        interrupted.await?;
         if let Some(simulation) = simulation {
             simulation.stop().await;
         }
         printer.say(&paint.dim("finishing what runs; Ctrl-C again ends at once"));
         let summaries = tokio::select! {
             summaries = running.stop() => summaries,
-            () = signals::interrupted() => return Ok(ExitCode::from(130)),
+            () = signals.next() => return Ok(ExitCode::from(130)),
         };
         printer.finish().await;
         summary::print(&summaries, &database, paint)

@@ -12,13 +12,14 @@ use super::{
     load::{self, Load, Refused},
     simulate::Simulation,
 };
-use crate::cli::{documents, failure::Failure, signals};
+use crate::cli::{documents, failure::Failure};
 
 /// Editors write a file in several steps: what follows within this time belongs to the same save.
 const QUIET: Duration = Duration::from_millis(150);
 
-/// Reloads on save until Ctrl-C.
-pub(super) async fn until_interrupted(
+/// Reloads on save until `stop` resolves.
+pub(super) async fn until(
+    stop: impl Future<Output = ()>,
     dev: &Dev,
     running: &mut Running,
     printer: &Printer,
@@ -26,7 +27,6 @@ pub(super) async fn until_interrupted(
 ) -> Result<(), Failure> {
     let (saved, mut changes) = mpsc::channel(1);
     let _watcher = watch(dev, saved)?;
-    let stop = signals::interrupted();
     tokio::pin!(stop);
     loop {
         tokio::select! {

@@ -137,7 +137,13 @@ impl Sampler {
             return self.object(shape);
         }
         match shape.kind {
-            Kind::Number if !shape.literals.is_empty() => self.around(&shape.literals),
+            // Mostly what is usual, sometimes what a bound is there for.
+            Kind::Number if !shape.literals.is_empty() && self.random.u32(..3) == 0 => {
+                self.around(&shape.literals)
+            }
+            Kind::Number if !shape.literals.is_empty() => {
+                self.by_name(name, |it| it.around(&shape.literals))
+            }
             _ if !shape.literals.is_empty() => self.choose(&shape.literals),
             Kind::Number => self.by_name(name, |it| json!(it.tenths(0, 1000))),
             Kind::Text => json!(format!("{}-{}", thing(name), self.number())),

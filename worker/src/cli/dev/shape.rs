@@ -58,7 +58,7 @@ fn of_step(step: &Middleware, shape: &mut Shape) {
 }
 
 fn of_handler(handler: &Handler, shape: &mut Shape) {
-    let mut named = |values: &[(String, Expression)], shape: &mut Shape| {
+    let named = |values: &[(String, Expression)], shape: &mut Shape| {
         values.iter().for_each(|(_, value)| shape.learn(value));
     };
     if let Some(when) = &handler.when {
