@@ -36,6 +36,7 @@ use state::State;
 #[derive(Debug)]
 pub struct Broker {
     address: SocketAddr,
+    shared: Shared,
     task: JoinHandle<()>,
 }
 
@@ -46,14 +47,21 @@ impl Broker {
     /// The listener's address cannot be read.
     pub fn start(listener: TcpListener) -> std::io::Result<Self> {
         let address = listener.local_addr()?;
-        let task = tokio::spawn(connection::accept(listener, Shared::default()));
-        Ok(Self { address, task })
+        let shared = Shared::default();
+        let task = tokio::spawn(connection::accept(listener, shared.clone()));
+        Ok(Self { address, shared, task })
     }
 
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Tells `tap` of every publish: the client's identifier, the topic, the payload's bytes. It is called with the
+    /// broker's state locked: it must neither block nor call the broker.
+    pub fn on_publish(&self, tap: impl Fn(&str, &str, usize) + Send + Sync + 'static) {
+        self.shared.lock().tap = Some(state::Tap(Box::new(tap)));
     }
 
     /// `mqtt://` and the address.
@@ -70,7 +78,7 @@ impl Drop for Broker {
 }
 
 /// The state that all connections share.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 struct Shared(Arc<Mutex<State>>);
 
 impl Shared {

@@ -34,6 +34,18 @@ pub(super) struct State {
     shares: HashMap<Wanted, Share>,
     retained: BTreeMap<String, Arc<Message>>,
     connections: u64,
+    pub(super) tap: Option<Tap>,
+}
+
+/// Hears of every publish.
+pub(super) struct Tap(pub(super) Box<Hear>);
+
+type Hear = dyn Fn(&str, &str, usize) + Send + Sync;
+
+impl std::fmt::Debug for Tap {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tap")
+    }
 }
 
 /// What a client got with its CONNACK.
@@ -225,6 +237,9 @@ impl State {
         let Ok(topic) = std::str::from_utf8(&publish.topic) else {
             return PubAckReason::TopicNameInvalid;
         };
+        if let Some(tap) = &self.tap {
+            (tap.0)(from, topic, publish.payload.len());
+        }
         let message = Arc::new(message(topic, publish));
         self.retain(&message);
         let (full, direct) = self.direct(from, &message);

@@ -212,8 +212,7 @@ fn a_spec_with_its_own_broker_and_database_is_run_here_and_that_is_said() {
     let folder = place();
     let file = folder.path().join("routes/devices.yaml");
     let route = fs::read_to_string(&file).unwrap();
-    let own =
-        "spec:\n  broker: {url: mqtts://far.away}\n  database: {urlSecretRef: {name: x, key: y}}\n";
+    let own = "spec:\n  broker: {url: mqtts://far.away}\n  database: {urlSecretRef: {name: x, key: url}}\n";
     fs::write(&file, route.replace("spec:\n", own)).unwrap();
     let (dev, _) = start(folder.path(), &[]);
     let banner = dev.seen.join("\n");

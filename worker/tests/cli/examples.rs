@@ -37,8 +37,10 @@ fn dev_handles_every_route_of_every_example() {
         let (code, text) = dev.end();
         assert_eq!(code, 0, "{text}");
         assert!(text.contains("finished"), "{text}");
+        // The one warning that an example asks for itself.
+        let others = || text.lines().filter(|line| !line.contains("unusual temperature"));
         for bad in ["discarded", "panicked", "WARN", "ERROR"] {
-            assert!(!text.contains(bad), "{folder}: {bad} in:\n{text}");
+            assert_eq!(others().find(|line| line.contains(bad)), None, "{folder}:\n{text}");
         }
     }
 }

@@ -1,10 +1,11 @@
 //! A line a message: printed by one thread, so that no worker ever waits for a terminal.
 
 use std::{
+    collections::HashMap,
     io::Write,
     sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
         mpsc::{self, Receiver, SyncSender, TrySendError},
     },
     thread::JoinHandle,
@@ -15,6 +16,7 @@ use chrono::{DateTime, Local};
 use routemq_crds::table::{Action, Route};
 use routemq_worker::{
     FinalOutcome, Received,
+    broker::Broker,
     worker::{Observer, Record},
 };
 
@@ -31,9 +33,18 @@ pub(super) struct Lines {
     layout: Layout,
     /// By `<namespace>.<name>`, as the routes were at the start; a reload prints effects of what it knows.
     tables: Arc<std::sync::RwLock<Tables>>,
+    answers: Answers,
+    /// The widest params so far: outcomes line up behind them.
+    params: AtomicUsize,
 }
 
-type Tables = std::collections::HashMap<String, Vec<Arc<Route>>>;
+/// How large the last answer on a topic was, as the broker saw it; forgotten when it is shown.
+type Answers = Arc<Mutex<HashMap<String, usize>>>;
+
+/// Answers that are remembered at most.
+const ANSWERS: usize = 1_000;
+
+type Tables = HashMap<String, Vec<Arc<Route>>>;
 
 #[derive(Clone, Copy)]
 struct Layout {
@@ -50,7 +61,9 @@ pub(super) struct Printer {
     paint: Paint,
 }
 
-pub(super) fn start(load: &Load, paint: Paint) -> (Lines, Printer) {
+pub(super) fn start(load: &Load, broker: &Broker, paint: Paint) -> (Lines, Printer) {
+    let answers = Answers::default();
+    listen(broker, Arc::clone(&answers));
     let (out, lines) = mpsc::sync_channel(WAITING);
     let skipped = Arc::new(AtomicU64::new(0));
     let tables = Arc::new(std::sync::RwLock::new(tables(load)));
@@ -61,8 +74,22 @@ pub(super) fn start(load: &Load, paint: Paint) -> (Lines, Printer) {
         skipped,
         layout: layout(load, paint),
         tables: Arc::clone(&tables),
+        answers,
+        params: AtomicUsize::new(0),
     };
     (observer, Printer { out, tables, thread, paint })
+}
+
+/// Notes what the workers publish; devices and the simulation are not ours to note.
+fn listen(broker: &Broker, answers: Answers) {
+    broker.on_publish(move |client, topic, size| {
+        if client.starts_with("dev-") && client.contains("-pub-") {
+            let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
+            if answers.len() < ANSWERS {
+                answers.insert(topic.to_owned(), size);
+            }
+        }
+    });
 }
 
 fn tables(load: &Load) -> Tables {
@@ -107,7 +134,7 @@ impl Printer {
 
     /// From now on the effects of these routes are known.
     pub(super) fn learn(&self, load: &Load) {
-        let mut known = self.tables.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut known = self.tables.write().unwrap_or_else(PoisonError::into_inner);
         *known = tables(load);
     }
 
@@ -121,7 +148,7 @@ impl Printer {
 
 impl Observer for Lines {
     fn finished(&self, record: &Record<'_>) {
-        let mut text = self.layout.line(record, Local::now());
+        let mut text = self.layout.line(record, Local::now(), &self.params);
         for effect in self.effects(record) {
             text.push_str("\n              ");
             text.push_str(&self.layout.paint.dim(&effect));
@@ -135,7 +162,7 @@ impl Observer for Lines {
 impl Lines {
     /// What the handlers did that can be seen: answers published, rows written.
     fn effects(&self, record: &Record<'_>) -> Vec<String> {
-        let known = self.tables.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let known = self.tables.read().unwrap_or_else(PoisonError::into_inner);
         let message = record.message;
         let routes = known.get(&*record.worker.mqtt_route);
         let route = routes.and_then(|routes| routes.get(message.route_index()));
@@ -143,45 +170,67 @@ impl Lines {
             return Vec::new();
         };
         let acted = message.acted().filter_map(|at| route.handlers.get(at));
-        acted.filter_map(|handler| effect(&handler.action, message)).collect()
+        acted
+            .filter_map(|handler| effect(&handler.action, message))
+            .map(|it| self.told(it))
+            .collect()
+    }
+
+    fn told(&self, effect: Effect) -> String {
+        match effect {
+            Effect::Row(words) => format!("+1 {words}"),
+            Effect::Answer(topic) => {
+                let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+                let size = answers.remove(&topic).map(|size| format!("  {size} B"));
+                format!("→ {topic}{}", size.unwrap_or_default())
+            }
+        }
     }
 }
 
-fn effect(action: &Action, message: &Received) -> Option<String> {
+/// What can be seen of a handler's work.
+enum Effect {
+    Answer(String),
+    Row(String),
+}
+
+fn effect(action: &Action, message: &Received) -> Option<Effect> {
     let values: Vec<&str> = message.params().map(|(_, value)| value).collect();
     let param = |at: usize| values.get(at).copied().unwrap_or_default();
     match action {
-        Action::Publish(publish) => Some(format!("→ {}", publish.topic.render(param).ok()?)),
+        Action::Publish(publish) => Some(Effect::Answer(publish.topic.render(param).ok()?)),
         Action::Reply { fallback_topic, .. } => {
             let asked =
                 message.properties().and_then(|properties| properties.response_topic.clone());
             let fallback = || fallback_topic.as_ref()?.render(param).ok();
-            Some(format!("→ {}", asked.or_else(fallback)?))
+            Some(Effect::Answer(asked.or_else(fallback)?))
         }
-        Action::Insert(insert) => Some(format!("+1 {}", insert.table)),
-        Action::Statement(_) => Some("+ sql statement".to_owned()),
+        Action::Insert(insert) => Some(Effect::Row(insert.table.clone())),
+        Action::Statement(_) => Some(Effect::Row("statement".to_owned())),
         _ => None,
     }
 }
 
 impl Layout {
-    fn line(self, record: &Record<'_>, now: DateTime<Local>) -> String {
+    fn line(self, record: &Record<'_>, now: DateTime<Local>, widest: &AtomicUsize) -> String {
         let paint = self.paint;
         let message = record.message;
         let params: Vec<_> =
             message.params().map(|(name, value)| format!("{name}={value}")).collect();
+        let params = params.join(" ");
+        let length = params.chars().count().min(48);
+        let width = widest.fetch_max(length, Ordering::Relaxed).max(length);
         let worker = format!("w{}", record.worker.slot);
         let parts = [
             paint.dim(&now.format("%H:%M:%S%.3f").to_string()),
             paint.cyan(&pad(message.route(), self.route)),
             pad(&worker, 3),
             pad(message.topic(), self.topic),
-            params.join(" "),
+            pad(&params, width),
             self.outcome(record),
             paint.dim(&milliseconds(record.duration)),
         ];
-        let shown: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-        shown.join("  ")
+        parts.join("  ")
     }
 
     fn outcome(self, record: &Record<'_>) -> String {

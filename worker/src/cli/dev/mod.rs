@@ -67,7 +67,7 @@ impl Dev {
         let broker = self.broker().await?;
         let database = database::path(self.database.clone())?;
         let paint = Paint::stdout();
-        let (lines, printer) = line::start(&loaded, paint);
+        let (lines, printer) = line::start(&loaded, &broker, paint);
         let settings = run_settings(&broker, &database, lines)?;
         let started = Running::start(load::runnable(&loaded), settings).await;
         let mut running = started.map_err(|error| failed(&error))?;
@@ -109,13 +109,18 @@ impl Dev {
     }
 }
 
-/// `dev` shows messages itself: the log keeps to warnings unless the real environment asks for more
-/// (a `.env` is written for `run`).
+/// `dev` shows messages itself: the log is plain unless the real environment asks for more (a `.env` is
+/// written for `run`).
 fn start_logging() -> Result<(), Failure> {
     let settings = Settings::read(&Environment::process())
         .map_err(|bad| Failure::inputs(bad.iter().map(ToString::to_string)))?;
-    let level = settings.log.level.unwrap_or(tracing::Level::WARN);
-    logging::start_as(level, &settings.log.format.unwrap_or(LogFormat::Text));
+    match (settings.log.level, settings.log.format) {
+        (None, None) => logging::start_plain(),
+        (level, format) => logging::start_as(
+            level.unwrap_or(tracing::Level::WARN),
+            &format.unwrap_or(LogFormat::Text),
+        ),
+    }
     Ok(())
 }
 
