@@ -1,0 +1,136 @@
+//! Documents that change while messages flow.
+
+use std::time::Duration;
+
+use routemq_tests::{ensure, eventually};
+use routemq_worker::run::{Change, Running};
+
+use crate::bed::{Bed, PATIENCE, load, settled, yaml};
+
+type Routes = &'static [(&'static str, &'static str, u32)];
+
+const NARROW: Routes = &[("narrow", "d/{id}", 0)];
+const WIDE: Routes = &[("wide", "d/{rest...}", 0)];
+const BOTH: Routes = &[("narrow", "d/{id}", 0), ("wide", "d/{rest...}", 0)];
+
+async fn apply(running: &mut Running, yaml: &str) -> Vec<String> {
+    let changes = running.apply(load(yaml)).await;
+    let told = changes.iter().map(|(name, change)| {
+        let word = match change {
+            Change::Started => "started",
+            Change::Swapped => "swapped",
+            Change::Restarted => "restarted",
+            Change::Stopped(_) => "stopped",
+            Change::Refused(_) => "refused",
+        };
+        format!("{name} {word}")
+    });
+    told.collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_that_change_under_load_lose_nothing() {
+    let bed = Bed::start().await;
+    let mut running = bed.run(&yaml(2, "", NARROW)).await;
+    let changes = async {
+        for (done, routes) in [(500, WIDE), (1000, BOTH), (1500, NARROW), (2000, BOTH), (2500, WIDE)] {
+            bed.tally.reaches(done).await;
+            assert_eq!(apply(&mut running, &yaml(2, "", routes)).await, ["fleet.devices swapped"]);
+        }
+    };
+    tokio::join!(bed.publish("d", 0..4000), changes);
+    bed.tally.reaches(4000).await;
+    settled(&running).await;
+    running.stop().await;
+    assert_eq!(bed.tally.times().len(), 4000);
+    let last: Vec<_> = bed.tally.all().split_off(bed.tally.all().len() - 100);
+    assert!(last.iter().all(|seen| seen.route == "wide"), "the old table is still in use");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_change_is_settled_each_message_is_handled_once_again() {
+    let bed = Bed::start().await;
+    let mut running = bed.run(&yaml(2, "", NARROW)).await;
+    apply(&mut running, &yaml(2, "", BOTH)).await;
+    settled(&running).await;
+    // Until siblings have had their time, what the table before would have handled is handled too: here that is
+    // the same copy.
+    bed.publish("d", 0..500).await;
+    bed.tally.reaches(500).await;
+    running.stop().await;
+    bed.tally.each_once(500);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_object_that_did_not_change_is_left_alone_and_one_that_is_gone_stops() {
+    let bed = Bed::start().await;
+    let mut running = bed.run(&yaml(1, "", NARROW)).await;
+    assert_eq!(apply(&mut running, &yaml(1, "", NARROW)).await, [] as [&str; 0]);
+    assert_eq!(apply(&mut running, "").await, ["fleet.devices stopped"]);
+    assert_eq!(apply(&mut running, &yaml(1, "", NARROW)).await, ["fleet.devices started"]);
+    settled(&running).await;
+    bed.publish("d", 0..10).await;
+    bed.tally.reaches(10).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_connection_restarts_the_workers_and_loses_nothing() {
+    let bed = Bed::start().await;
+    let mut running = bed.run(&yaml(2, "", NARROW)).await;
+    let change = async {
+        bed.tally.reaches(300).await;
+        let restarted = apply(&mut running, &yaml(2, "concurrency: 3", NARROW)).await;
+        assert_eq!(restarted, ["fleet.devices restarted"]);
+    };
+    tokio::join!(bed.publish("d", 0..2000), change);
+    bed.tally.reaches(2000).await;
+    running.stop().await;
+    bed.tally.each_once(2000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_document_that_is_wrong_changes_nothing() {
+    let bed = Bed::start().await;
+    let mut running = bed.run(&yaml(1, "", NARROW)).await;
+    let wrong = yaml(1, "", NARROW).replace("name: work", "name: unknown");
+    assert_eq!(apply(&mut running, &wrong).await, ["fleet.devices refused"]);
+    bed.publish("d", 0..10).await;
+    bed.tally.reaches(10).await;
+    running.stop().await;
+    bed.tally.each_once(10);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fewer_workers_drain_their_sessions_and_leave_none_behind() {
+    let bed = Bed::start().await;
+    let slow: Routes = &[("narrow", "d/{id}", 1)];
+    let mut running = bed.run(&yaml(3, "", slow)).await;
+    let change = async {
+        bed.tally.reaches(200).await;
+        apply(&mut running, &yaml(1, "", slow)).await;
+    };
+    tokio::join!(bed.publish("d", 0..2000), change);
+    bed.tally.reaches(2000).await;
+    bed.tally.each_once(2000);
+    eventually("two sessions have ended", PATIENCE, async || {
+        // The survivor, its publisher, and the client that asks.
+        let sessions = bed.broker.sys("clients/total").await;
+        ensure(sessions == "3", || format!("{sessions} sessions"))
+    })
+    .await;
+    tokio::time::timeout(Duration::from_secs(20), running.stop()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_workers_join_the_share() {
+    let bed = Bed::start().await;
+    let mut running = bed.run(&yaml(1, "", NARROW)).await;
+    assert_eq!(apply(&mut running, &yaml(3, "", NARROW)).await, ["fleet.devices swapped"]);
+    settled(&running).await;
+    bed.publish("d", 0..300).await;
+    bed.tally.reaches(300).await;
+    running.stop().await;
+    bed.tally.each_once(300);
+    assert_eq!(bed.tally.by_slot().len(), 3);
+}
