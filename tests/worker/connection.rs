@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use routemq_tests::{MosquittoConfig, Proxy};
+use routemq_tests::{MosquittoConfig, Proxy, ensure, eventually};
 use routemq_worker::run::{DatabaseAway, RunError, RunSettings, Running, totals};
 
-use crate::bed::{Bed, load, settled, yaml};
+use crate::bed::{Bed, PATIENCE, load, settled, yaml};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_are_cut_are_resumed_and_nothing_is_lost() {
@@ -28,15 +28,23 @@ async fn connections_that_are_cut_are_resumed_and_nothing_is_lost() {
     // Under way when the connection broke, or finished and not yet acknowledged on the wire.
     assert!(again <= 3 * 2 * 100, "{again} handled twice");
     assert!(totals.returned > 0, "no cut met a queued message: the test shows nothing");
-    assert_eq!(totals.unfinished, again as u64 * 0, "{totals:?}");
+    assert_eq!(totals.unfinished, 0, "{totals:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_restarts_is_waited_for_and_nothing_is_lost() {
     let mut bed = Bed::start().await;
-    let running = bed.run(&yaml(2, "", &[("control", "d/{id}", 1)])).await;
+    let running = bed.run(&yaml(2, "concurrency: 1", &[("control", "d/{id}", 5)])).await;
     bed.publish("d", 0..300).await;
+    assert!(bed.tally.times().len() < 300, "nothing is queued: the test shows nothing");
     bed.broker.restart().await;
+    // mosquitto 2.0.11 forgets a shared subscription when it restarts; what was queued it keeps.
+    eventually("both workers are back", PATIENCE, async || {
+        let connected = bed.broker.log().matches("as test-fleet.devices-").count();
+        ensure(connected >= 6, || bed.broker.log())
+    })
+    .await;
+    settled(&running).await;
     bed.publish("d", 300..600).await;
     bed.tally.reaches(600).await;
     running.stop().await;

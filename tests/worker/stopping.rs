@@ -30,8 +30,7 @@ async fn a_stop_under_load_loses_nothing_and_doubles_nothing() {
 async fn a_handler_that_outlasts_the_drain_is_dropped_and_its_message_comes_again() {
     let bed = Bed::start().await;
     let settings = RunSettings { drain: Duration::from_millis(200), ..bed.settings() };
-    let running =
-        bed.run_with(&yaml(1, "", &[("control", "d/{id}", 20_000)]), settings).await;
+    let running = bed.run_with(&yaml(1, "", &[("control", "d/{id}", 20_000)]), settings).await;
     bed.publish("d", 0..5).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     let totals = totals(&running.stop().await);

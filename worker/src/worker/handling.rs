@@ -11,9 +11,9 @@ use tokio::time::Instant;
 use super::{
     counters::{Counters, RouteCells},
     dispatcher::{Admitted, Batch, Unowed, size},
-    lane::{Entry, Panicked},
+    lane::{Entry, Mark, Panicked, Ticket},
     record::{Identity, Observer, Record},
-    shard::{Ticket, Work},
+    shard::Work,
 };
 use crate::{
     engine::Engine,
@@ -170,8 +170,8 @@ impl Work for Handling {
 }
 
 impl Ticket for Owed {
-    fn epoch(&self) -> Option<u32> {
-        self.token.map(|token| token.epoch)
+    fn mark(&self) -> Option<Mark> {
+        self.token.map(|token| (token.epoch, token.sequence))
     }
 }
 

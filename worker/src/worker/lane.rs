@@ -4,7 +4,7 @@
 //! - Jobs of one key run one after the other, in the order they were pushed. A job that waits (or is
 //!   retried) holds back its own key and no other.
 //! - At most `limit` jobs are under way.
-//! - Each job ends in exactly one of: finished (its panic caught), given back by [`Lane::discard`],
+//! - Each job ends in exactly one of: finished (its panic caught), taken back by [`Lane::discard`],
 //!   or dropped with the lane.
 //!
 //! # Cost
@@ -23,6 +23,15 @@ use std::{
 };
 
 use futures::{StreamExt, stream::FuturesUnordered};
+
+/// Where a job stands in the order in which acknowledgements are owed: connection, then delivery.
+pub(crate) type Mark = (u32, u64);
+
+/// What is owed for a job.
+pub(crate) trait Ticket: Send + 'static {
+    /// `None`: nothing is owed.
+    fn mark(&self) -> Option<Mark>;
+}
 
 /// A job on its way into a lane.
 #[derive(Debug)]
@@ -54,6 +63,8 @@ pub(crate) struct Lane<T, J, F, S> {
     /// Whether something was parked since `running` was last polled to its end.
     unpolled: bool,
     paused: bool,
+    /// The highest mark of all jobs that were started.
+    furthest: Option<Mark>,
     /// Boxes to use again, at most `limit`.
     spare: Vec<Slot<F>>,
 }
@@ -70,7 +81,7 @@ struct Parked<T, F> {
 
 // === impl Lane ===
 
-impl<T, J, F: Future, S: FnMut(J) -> F> Lane<T, J, F, S> {
+impl<T: Ticket, J, F: Future, S: FnMut(J) -> F> Lane<T, J, F, S> {
     /// A lane with at most `limit` jobs under way (0 counts as 1).
     pub(crate) fn new(limit: usize, start: S) -> Self {
         Self {
@@ -81,6 +92,7 @@ impl<T, J, F: Future, S: FnMut(J) -> F> Lane<T, J, F, S> {
             running: FuturesUnordered::new(),
             unpolled: false,
             paused: false,
+            furthest: None,
             spare: Vec::new(),
         }
     }
@@ -148,9 +160,14 @@ impl<T, J, F: Future, S: FnMut(J) -> F> Lane<T, J, F, S> {
         taken
     }
 
-    /// Whether nothing is under way.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.running.is_empty()
+    /// Whether there is no job, neither under way nor waiting for its turn.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.busy.is_empty()
+    }
+
+    /// The highest mark of all jobs that were ever started.
+    pub(crate) fn furthest(&self) -> Option<Mark> {
+        self.furthest
     }
 
     fn has_room(&self) -> bool {
@@ -172,6 +189,7 @@ impl<T, J, F: Future, S: FnMut(J) -> F> Lane<T, J, F, S> {
 
     /// Starts a job. Its first poll needs no waker: a job that waits is parked, and polled again there.
     fn run(&mut self, entry: Entry<T, J>) -> Option<Finished<T, F::Output>> {
+        self.furthest = self.furthest.max(entry.ticket.mark());
         let mut slot = self.spare.pop().unwrap_or_else(|| Box::pin(None));
         slot.as_mut().set(Some((self.start)(entry.job)));
         match poll_slot(&mut slot, &mut Context::from_waker(Waker::noop())) {

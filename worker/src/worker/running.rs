@@ -6,12 +6,13 @@ use std::{
     time::Duration,
 };
 
+use futures::future::join_all;
 use routemq_crds::{table::Table, v1alpha1::SessionKind};
 use routemq_mqtt::{
     Acks, ConnectionState, End, Session, SessionConfig, SessionHandle, SessionStatus,
 };
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     task::JoinHandle,
     time::{Instant, sleep, timeout, timeout_at},
 };
@@ -21,7 +22,7 @@ use super::{
     dispatcher::{Batch, Dispatcher, StatusCell, Unowed, Wiring},
     follow::{Follow, follow},
     handling::{Handling, Shared, handle},
-    lane::Lane,
+    lane::{Lane, Mark},
     record::{Identity, Observer},
     shard::{Command, Shard},
     tables::{Tables, subscriptions},
@@ -178,7 +179,8 @@ impl RunningWorker {
         }
     }
 
-    /// Stops: takes nothing more, finishes what runs within `drain`, flushes the acknowledgements, disconnects.
+    /// Stops: takes nothing more, finishes within `drain` what runs and what stands before it in receive order, flushes
+    /// the acknowledgements, disconnects.
     /// A durable session stays with the broker and keeps what was not finished; an ephemeral one ends.
     pub async fn stop(self, drain: Duration) -> Summary {
         let deadline = Instant::now() + drain;
@@ -208,10 +210,12 @@ impl Lanes {
         lanes
     }
 
-    /// Lets what is under way finish; at the deadline it is dropped, unacknowledged.
+    /// Finishes what stands before the furthest message that any lane has started, so that everything finished can
+    /// be acknowledged in order; at the deadline what is left is dropped, unacknowledged.
     async fn stop(self, deadline: Instant) {
+        let furthest = self.halt().await;
         for lane in &self.commands {
-            let _ = lane.send(Command::Stop);
+            let _ = lane.send(Command::Finish(furthest));
         }
         for mut task in self.tasks {
             if timeout_at(deadline, &mut task).await.is_err() {
@@ -219,6 +223,16 @@ impl Lanes {
                 let _ = task.await;
             }
         }
+    }
+
+    async fn halt(&self) -> Option<Mark> {
+        let ask = |lane: &mpsc::UnboundedSender<Command<Batch>>| {
+            let (reply, answer) = oneshot::channel();
+            let _ = lane.send(Command::Halt(reply));
+            answer
+        };
+        let answers = join_all(self.commands.iter().map(ask)).await;
+        answers.into_iter().filter_map(Result::ok).max().flatten()
     }
 }
 

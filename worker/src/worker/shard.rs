@@ -7,6 +7,10 @@
 //!
 //! A lost connection pauses the start of queued jobs until the next one says whether the broker sends them
 //! again; then they are given back unstarted, so that they are handled once.
+//!
+//! A stop has two steps, because acknowledgements go out in receive order (MQTT-4.6.0-2): what is finished can only be
+//! acknowledged when all before it is. So all lanes halt and say how far they have come; then each finishes what
+//! stands before the furthest of them, and drops what stands behind it. Nothing that was handled comes again.
 
 use std::{
     collections::VecDeque,
@@ -15,9 +19,9 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
-use super::lane::{Entry, Lane, Panicked};
+use super::lane::{Entry, Lane, Mark, Panicked, Ticket};
 
 /// Jobs that a shard starts or ends before it lets other tasks run.
 const BUDGET: usize = 256;
@@ -43,12 +47,6 @@ pub(crate) trait Work: Send + 'static {
     fn flush(&mut self);
 }
 
-/// What is owed for a job.
-pub(crate) trait Ticket: Send + 'static {
-    /// The connection that an acknowledgement is owed to; `None`: nothing is owed.
-    fn epoch(&self) -> Option<u32>;
-}
-
 /// What a shard is told.
 #[derive(Debug)]
 pub(crate) enum Command<B> {
@@ -58,8 +56,10 @@ pub(crate) enum Command<B> {
     Lost,
     /// Connected again. The broker sends what it owes of these connections once more.
     Found(Range<u32>),
-    /// Drop what is not started; end when nothing is under way.
-    Stop,
+    /// Start nothing more, and say how far the lane has come.
+    Halt(oneshot::Sender<Option<Mark>>),
+    /// Drop what stands behind this mark, finish the rest, end.
+    Finish(Option<Mark>),
 }
 
 /// The task's state.
@@ -68,6 +68,8 @@ pub(crate) struct Shard<W: Work, F, S> {
     lane: Lane<W::Ticket, W::Job, F, S>,
     commands: mpsc::UnboundedReceiver<Command<W::Batch>>,
     incoming: VecDeque<Entry<W::Ticket, W::Job>>,
+    /// Between two connections: nothing can be acknowledged.
+    lost: bool,
     stopping: bool,
 }
 
@@ -84,10 +86,10 @@ where
         lane: Lane<W::Ticket, W::Job, F, S>,
         commands: mpsc::UnboundedReceiver<Command<W::Batch>>,
     ) -> Self {
-        Self { work, lane, commands, incoming: VecDeque::new(), stopping: false }
+        Self { work, lane, commands, incoming: VecDeque::new(), lost: false, stopping: false }
     }
 
-    /// Runs until it is stopped (or every sender is gone) and nothing is under way. Dropping the future drops
+    /// Runs until it is stopped (or every sender is gone) and nothing is left to do. Dropping the future drops
     /// what is under way.
     pub(crate) async fn run(mut self) {
         poll_fn(|cx| self.poll(cx)).await;
@@ -101,7 +103,7 @@ where
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        if self.stopping && self.lane.is_idle() { Poll::Ready(()) } else { Poll::Pending }
+        if self.stopping && self.lane.is_empty() { Poll::Ready(()) } else { Poll::Pending }
     }
 
     /// Works until there is nothing to do (true) or the budget is used up (false).
@@ -144,25 +146,43 @@ where
         let Poll::Ready(command) = self.commands.poll_recv(cx) else { return false };
         match command {
             Some(Command::Run(batch)) => self.work.open(batch, &mut self.incoming),
-            Some(Command::Lost) => self.lane.pause(),
+            Some(Command::Lost) => self.lose(),
             Some(Command::Found(again)) => self.found(&again),
-            Some(Command::Stop) | None => self.stop(),
+            Some(Command::Halt(reply)) => self.halt(reply),
+            Some(Command::Finish(furthest)) => self.finish(furthest),
+            None => self.finish(None),
         }
         true
     }
 
+    fn lose(&mut self) {
+        self.lost = true;
+        self.lane.pause();
+    }
+
     fn found(&mut self, again: &Range<u32>) {
         let comes_again =
-            |ticket: &W::Ticket| ticket.epoch().is_some_and(|epoch| again.contains(&epoch));
+            |ticket: &W::Ticket| ticket.mark().is_some_and(|(epoch, _)| again.contains(&epoch));
         for ticket in self.lane.discard(comes_again) {
             self.work.given_back(ticket);
         }
+        self.lost = false;
         self.lane.resume();
     }
 
-    fn stop(&mut self) {
+    fn halt(&mut self, reply: oneshot::Sender<Option<Mark>>) {
+        self.lane.pause();
+        // Whoever halts waits for the answer.
+        let _ = reply.send(self.lane.furthest());
+    }
+
+    /// What nothing is owed for (QoS 0) is finished too: nobody sends it again. Without a connection nothing can be
+    /// acknowledged, so everything owed is left.
+    fn finish(&mut self, furthest: Option<Mark>) {
         self.stopping = true;
-        self.lane.discard(|_| true);
+        let lost = self.lost;
+        self.lane.discard(|ticket| ticket.mark().is_some_and(|mark| lost || Some(mark) > furthest));
+        self.lane.resume();
     }
 }
 
@@ -186,7 +206,7 @@ mod tests {
     use proptest::prelude::*;
     use tokio::{sync::mpsc, time};
 
-    use super::{Command, Entry, Lane, Panicked, Shard, Ticket, VecDeque, Work};
+    use super::{Command, Entry, Lane, Mark, Panicked, Shard, Ticket, VecDeque, Work, oneshot};
 
     #[derive(Clone, Debug)]
     struct Job {
@@ -206,8 +226,8 @@ mod tests {
     struct Owed(usize, Option<u32>);
 
     impl Ticket for Owed {
-        fn epoch(&self) -> Option<u32> {
-            self.1
+        fn mark(&self) -> Option<Mark> {
+            Some((self.1?, self.0 as u64))
         }
     }
 
@@ -306,7 +326,7 @@ mod tests {
             self.journal.events()
         }
 
-        /// Lets everything finish.
+        /// Ends it: what is queued and owed is dropped.
         async fn end(self) -> Journal {
             drop(self.commands);
             self.task.await.unwrap();
@@ -409,14 +429,39 @@ mod tests {
         assert_eq!(bed.pass(10).await, [Started(0), Done(0), Started(1), Done(1)]);
     }
 
+    impl Bed {
+        async fn stop(&self) -> Option<Mark> {
+            let (reply, furthest) = oneshot::channel();
+            self.tell(Command::Halt(reply));
+            let furthest = furthest.await.unwrap();
+            self.tell(Command::Finish(furthest));
+            furthest
+        }
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn a_stop_finishes_what_runs_and_drops_the_rest() {
+    async fn a_stop_finishes_what_stands_before_the_furthest_start_and_drops_the_rest() {
+        let bed = Bed::new(2);
+        // 1 waits for 0, and stands before 2, which is done; 3 and 4 stand behind; nothing is owed for 5.
+        let unowed = Job { epoch: None, ..job(5, 1, 0) };
+        let queued =
+            [job(0, 1, 50), job(1, 1, 0), job(2, 2, 0), job(3, 1, 0), job(4, 1, 0), unowed];
+        bed.tell(Command::Run(queued.to_vec()));
+        bed.pass(1).await;
+        assert_eq!(bed.stop().await, Some((1, 2)));
+        assert_eq!(bed.pass(1).await, [Started(0), Started(2), Done(2)]);
+        assert!(!bed.task.is_finished());
+        let rest = bed.end().await.events().split_off(3);
+        assert_eq!(rest, [Done(0), Started(1), Done(1), Started(5), Done(5)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_without_a_connection_leaves_everything_queued_to_the_broker() {
         let bed = Bed::new(1);
         bed.tell(Command::Run(vec![job(0, 1, 50), job(1, 1, 0), job(2, 2, 0)]));
         bed.pass(1).await;
-        bed.tell(Command::Stop);
-        assert_eq!(bed.pass(1).await, [Started(0)]);
-        assert!(!bed.task.is_finished());
+        bed.tell(Command::Lost);
+        bed.stop().await;
         assert_eq!(bed.end().await.events(), [Started(0), Done(0)]);
     }
 
