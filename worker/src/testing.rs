@@ -10,13 +10,17 @@ use routemq_crds::{
     v1alpha1::{Broker, PayloadFormat, SessionKind},
 };
 
-use crate::{Engine, Message, Outbox, Recorder, Registry, Resources, Secrets, dispatch::Incoming};
+use crate::{
+    Engine, Message, Outbox, Recorder, Registry, Resources, Secrets, database::Database,
+    dispatch::Incoming,
+};
 
 /// One route and what is around it.
 pub(crate) struct Bed {
     pub(crate) route: Route,
     pub(crate) registry: Registry,
     pub(crate) secrets: Secrets,
+    pub(crate) database: Option<Database>,
     pub(crate) max_attempts: u32,
     pub(crate) timeout: Duration,
     pub(crate) workers: u32,
@@ -58,6 +62,7 @@ pub(crate) fn bed(pattern: &str) -> Bed {
         },
         registry: Registry::new(),
         secrets: Secrets::default(),
+        database: None,
         max_attempts: 3,
         timeout: Duration::from_secs(30),
         workers: 1,
@@ -90,6 +95,10 @@ impl Bed {
     pub(crate) fn dead_letter(mut self, topic: &str) -> Self {
         self.route.dead_letter = Some(self.template(topic));
         self
+    }
+
+    pub(crate) fn database(self, database: &Database) -> Self {
+        Self { database: Some(database.clone()), ..self }
     }
 
     pub(crate) fn registry(self, change: impl FnOnce(Registry) -> Registry) -> Self {
@@ -133,7 +142,9 @@ impl Bed {
             routes: vec![Arc::new(self.route)],
             filters: Vec::new(),
         };
-        let resources = Resources::new(Outbox::Memory(recorder.clone())).with_secrets(self.secrets);
+        let mut resources =
+            Resources::new(Outbox::Memory(recorder.clone())).with_secrets(self.secrets);
+        resources.database = self.database;
         Engine::build(table, &self.registry, resources).await
     }
 }

@@ -3,3 +3,4 @@ mod build;
 mod dead_letters;
 mod handlers;
 mod middleware;
+mod sql;
