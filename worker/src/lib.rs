@@ -6,6 +6,7 @@
 
 #[cfg(feature = "dev-broker")]
 pub mod broker;
+mod builder;
 pub mod config;
 pub mod database;
 mod dead_letter;
@@ -32,6 +33,7 @@ pub mod slot;
 mod testing;
 pub mod worker;
 
+pub use builder::{Worker, WorkerError};
 pub use engine::{Engine, Next, Resources};
 pub use health::Health;
 pub use message::{Message, Received};

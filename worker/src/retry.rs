@@ -75,3 +75,54 @@ fn backoff(attempt: u32, cap: Duration) -> Duration {
 fn bound(attempt: u32, cap: Duration) -> Duration {
     BASE.saturating_mul(1 << attempt.saturating_sub(1).min(20)).min(cap)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn pauses_double_from_a_tenth_of_a_second_to_their_cap() {
+        let millis: Vec<_> = (1..=11).map(|it| bound(it, CAP).as_millis()).collect();
+        let wanted = [100, 200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000];
+        assert_eq!(millis, wanted);
+        assert_eq!(bound(u32::MAX, HOLD_CAP), HOLD_CAP);
+        assert_eq!(bound(0, CAP), BASE);
+    }
+
+    proptest! {
+        #[test]
+        fn a_pause_is_never_beyond_its_bound(attempt in any::<u32>()) {
+            prop_assert!(backoff(attempt, CAP) <= bound(attempt, CAP));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn held_tries_do_not_count_and_counted_ones_do() {
+        let health = Health::default();
+        let mut retry = Retry::new(2, &health);
+        for _ in 0..50 {
+            retry.after(Failure::unavailable("Away", "away")).await.unwrap();
+        }
+        assert_eq!(retry.attempts(), 1);
+        assert_eq!(health.watch().borrow().len(), 1);
+        retry.after(Failure::transient("Test", "no")).await.unwrap();
+        assert!(health.watch().borrow().is_empty(), "it is back, though it failed otherwise");
+        let failure = retry.after(Failure::transient("Test", "no")).await.unwrap_err();
+        assert_eq!((failure.class, failure.attempts), ("Test", 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn several_causes_are_told_apart() {
+        let health = Health::default();
+        let hold = |class| Failure::systemic(class, "no");
+        let (first, second) = (health.hold(&hold("A")), health.hold(&hold("B")));
+        let third = health.hold(&hold("A"));
+        assert_eq!(health.watch().borrow()["A"].held, 2);
+        drop(first);
+        assert_eq!(health.watch().borrow().len(), 2);
+        drop((second, third));
+        assert!(health.watch().borrow().is_empty());
+    }
+}

@@ -283,3 +283,89 @@ impl std::fmt::Display for RouterError {
 }
 
 impl std::error::Error for RouterError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        FinalOutcome, Message, Next, Outcome,
+        extract::{Params, State, Topic},
+        middleware::from_fn,
+    };
+
+    async fn nothing() {}
+
+    async fn mark(mut message: Message, next: Next, letter: &'static str) -> Outcome {
+        let text = message.payload().bytes().unwrap_or_default();
+        message.payload_mut().set_bytes([&text[..], letter.as_bytes()].concat());
+        next.run(message).await
+    }
+
+    async fn echo(
+        topic: Topic,
+        text: crate::extract::Text,
+        out: crate::extract::Publisher,
+    ) -> Result<(), routemq_mqtt::PublishError> {
+        let topic = format!("echo/{}", &*topic);
+        let payload = text.0.into();
+        out.publish(routemq_mqtt::Outgoing { topic, payload, ..Default::default() }).await.map(drop)
+    }
+
+    #[tokio::test]
+    async fn groups_nest_and_their_middleware_stays_inside() {
+        let router = Router::new()
+            .middleware(from_fn(|message, next| mark(message, next, "a")))
+            .group("devices", |group| {
+                group
+                    .route("plain", echo)
+                    .middleware(from_fn(|message, next| mark(message, next, "b")))
+                    .group("admin", |admin| {
+                        admin
+                            .middleware(from_fn(|message, next| mark(message, next, "c")))
+                            .route("{id}", echo)
+                    })
+                    .route("after/x", echo)
+            })
+            .route("outside", echo);
+        for (topic, wanted) in [
+            ("devices/plain", "a"),
+            ("devices/admin/7", "abc"),
+            ("devices/after/x", "ab"),
+            ("outside", "a"),
+        ] {
+            let report = router.dispatch((topic, "")).await.unwrap();
+            assert_eq!(report.published[0].payload, wanted, "{topic}");
+        }
+        assert_eq!(router.dispatch(("elsewhere", "")).await.unwrap().outcome, None);
+    }
+
+    #[tokio::test]
+    async fn a_route_has_state_params_and_a_dead_letter() {
+        async fn fails(State(limit): State<u32>, Params(n): Params<u32>) -> Outcome {
+            if n > *limit {
+                crate::Failure::permanent("TooLarge", "too large").into()
+            } else {
+                Outcome::Done
+            }
+        }
+        let router =
+            Router::new().state(7_u32).route("n/{n:int}", fails).dead_letter("dead/{route}");
+        let report = router.dispatch(("n/7", "")).await.unwrap();
+        assert_eq!((report.is_done(), report.route.as_deref()), (true, Some("n/{n:int}")));
+        let report = router.dispatch(("n/8", "")).await.unwrap();
+        assert_eq!(report.outcome, Some(FinalOutcome::DeadLettered("TooLarge")));
+        assert_eq!(report.published[0].topic, "dead/n__n:int_");
+    }
+
+    #[tokio::test]
+    async fn everything_that_is_wrong_is_told_at_once() {
+        let router = Router::new()
+            .route("a/#/b", nothing)
+            .route("x/{p}", nothing)
+            .route("x/{q}", nothing)
+            .route("{a}/{a}", nothing);
+        let error = router.dispatch(("x/1", "")).await.unwrap_err();
+        let fields: Vec<_> = error.problems.iter().map(|it| it.field.as_str()).collect();
+        assert_eq!(fields, ["routes[0]", "routes[2]", "routes[3]"], "{error}");
+    }
+}

@@ -89,7 +89,7 @@ impl Secrets {
         self
     }
 
-    /// The Secrets and ConfigMaps among `documents` that belong to `namespace` (no namespace: every one).
+    /// The Secrets and ConfigMaps among `documents` that belong to `namespace`.
     pub fn from_documents(documents: &Documents, namespace: &str) -> Self {
         let here = |found: &Option<String>| found.as_deref().is_none_or(|it| it == namespace);
         let mut secrets = Self::default();
@@ -238,5 +238,93 @@ impl fmt::Debug for Secrets {
 impl<T> fmt::Debug for Watched<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Watched").field("source", &self.source).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(name: &str, key: &str) -> KeyRef {
+        KeyRef { name: name.to_owned(), key: key.to_owned() }
+    }
+
+    fn number(text: &[u8]) -> Result<u32, String> {
+        let text = std::str::from_utf8(text).map_err(|error| error.to_string())?;
+        text.trim().parse().map_err(|_| "not a number".to_owned())
+    }
+
+    #[test]
+    fn documents_come_before_folders_and_a_missing_key_names_both() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("login")).unwrap();
+        std::fs::write(folder.path().join("login/user"), "file\n").unwrap();
+        std::fs::write(folder.path().join("login/other"), "other\r\n").unwrap();
+        let secrets = Secrets::default().with_value("login", "user", "document");
+        let secrets = secrets.with_folder(folder.path());
+        assert_eq!(secrets.text(&at("login", "user")).unwrap(), "document");
+        assert_eq!(secrets.text(&at("login", "other")).unwrap(), "other");
+        let error = secrets.get(&at("login", "none")).unwrap_err().to_string();
+        assert!(error.contains("\"none\"") && error.contains(&folder.path().display().to_string()));
+    }
+
+    #[test]
+    fn only_the_routes_own_namespace_counts() {
+        let yaml = r"
+apiVersion: v1
+kind: Secret
+metadata: {name: keys, namespace: fleet}
+stringData: {a: ours}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: keys, namespace: other}
+stringData: {a: theirs}
+data: {b: dGhlaXJz}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: map, namespace: fleet}
+data: {c: anywhere}
+";
+        let documents = Documents::parse("x.yaml", yaml).unwrap();
+        let secrets = Secrets::from_documents(&documents, "fleet");
+        assert_eq!(secrets.text(&at("keys", "a")).unwrap(), "ours");
+        assert!(secrets.get(&at("keys", "b")).is_err());
+        assert_eq!(secrets.text(&at("map", "c")).unwrap(), "anywhere");
+        let theirs = Secrets::from_documents(&documents, "other");
+        assert_eq!(theirs.text(&at("keys", "b")).unwrap(), "theirs");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_changed_file_is_read_again_and_nonsense_leaves_the_last_good_value() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("n/k");
+        std::fs::create_dir(folder.path().join("n")).unwrap();
+        std::fs::write(&file, "1").unwrap();
+        let secrets = Secrets::default().with_folder(folder.path());
+        let watched = secrets.watch(&at("n", "k"), number).unwrap();
+        assert_eq!(*watched.get(), 1);
+        std::fs::write(&file, "22").unwrap();
+        assert_eq!(*watched.get(), 1, "not looked at twice within a second");
+        tokio::time::advance(LOOK_AGAIN).await;
+        assert_eq!(*watched.get(), 22);
+        for bad in [Some("nonsense"), None] {
+            match bad {
+                Some(text) => std::fs::write(&file, text).unwrap(),
+                None => std::fs::remove_file(&file).unwrap(),
+            }
+            tokio::time::advance(LOOK_AGAIN).await;
+            assert_eq!(*watched.get(), 22, "{bad:?}");
+        }
+        std::fs::write(&file, "333").unwrap();
+        tokio::time::advance(LOOK_AGAIN).await;
+        assert_eq!(*watched.get(), 333);
+    }
+
+    #[test]
+    fn secrets_are_never_shown() {
+        let secrets = Secrets::default().with_value("login", "password", "hunter2");
+        assert!(!format!("{secrets:?}").contains("hunter2"));
     }
 }

@@ -3,6 +3,8 @@
 mod arguments;
 mod outcome;
 mod params;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
