@@ -54,7 +54,7 @@ impl Load {
     /// Waits for `count` rows more.
     pub(crate) async fn progress(&self, count: i64) {
         let wanted = self.done() + count;
-        eventually("rows go on", Duration::from_secs(60), async || {
+        eventually("rows go on", Duration::from_mins(1), async || {
             ensure(self.done() >= wanted, || format!("{} of {wanted} done", self.done()))
         })
         .await;

@@ -13,7 +13,7 @@ use crate::{
 
 const TABLE: &str = "CREATE TABLE t (k BIGINT PRIMARY KEY, v VARCHAR(10) NOT NULL)";
 
-async fn inserter(database: &Database) -> Inserter {
+fn inserter(database: &Database) -> Inserter {
     database.inserter(&insert("t", &["k", "v"], OnConflict::Ignore, &["k"]))
 }
 
@@ -30,7 +30,7 @@ async fn account(bed: &Bed, load: Load) {
 async fn stopped(mut bed: Bed) {
     bed.rows().execute(TABLE).await;
     let database = bed.connect().await;
-    let load = Load::start(&inserter(&database).await, 200, "v");
+    let load = Load::start(&inserter(&database), 200, "v");
     load.progress(1000).await;
     bed.stop().await;
     let before = load.done();
@@ -54,7 +54,7 @@ async fn twenty_seconds_without_postgres_lose_nothing() {
 async fn killed(mut bed: Bed) {
     bed.rows().execute(TABLE).await;
     let database = bed.connect().await;
-    let load = Load::start(&inserter(&database).await, 200, "v");
+    let load = Load::start(&inserter(&database), 200, "v");
     for _ in 0..3 {
         load.progress(1000).await;
         bed.kill();
@@ -86,7 +86,7 @@ fn impatient() -> DatabaseOptions {
 async fn hung(mut bed: Bed) {
     bed.rows().execute(TABLE).await;
     let database = bed.connect_with(impatient()).await;
-    let inserter = inserter(&database).await;
+    let inserter = inserter(&database);
     let load = Load::start(&inserter, 50, "v");
     load.progress(500).await;
     bed.pause();
@@ -125,7 +125,7 @@ async fn a_database_that_is_away_at_first_is_found_when_it_comes() {
         bed.rows().execute(TABLE).await;
         bed.stop().await;
         let database = Database::open(&bed.url(), impatient()).unwrap();
-        let inserter = inserter(&database).await;
+        let inserter = inserter(&database);
         assert!(database.ping().await.is_err());
         assert_eq!(inserter.write(row(1, "v")).await.unwrap_err().kind, Unavailable);
         bed.restart().await;

@@ -176,9 +176,8 @@ fn postgres_verdict(state: &str) -> Verdict {
         "55P03" => Verdict::LockTimeout,
         // Cancelled by statement_timeout; read-only after a failover; a plan that the table outgrew.
         "57014" | "25006" | "0A000" => Verdict::Away,
-        // Two rows of one upsert with the same key: fewer rows pass.
-        "21000" => Verdict::Row,
-        "54000" | "54001" | "54011" | "54023" => Verdict::Row,
+        // Two rows of one upsert with the same key (fewer rows pass); a limit of the server.
+        "21000" | "54000" | "54001" | "54011" | "54023" => Verdict::Row,
         _ => state_verdict(state),
     }
 }

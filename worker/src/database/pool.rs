@@ -24,7 +24,7 @@ const TEST_AFTER: Duration = Duration::from_secs(1);
 /// A server that does not answer a test within this is given up.
 const TEST_LIMIT: Duration = Duration::from_secs(2);
 /// Connections are renewed now and then, so that a moved server name or new credentials are noticed.
-const MAX_AGE: Duration = Duration::from_secs(30 * 60);
+const MAX_AGE: Duration = Duration::from_mins(30);
 
 /// Opens connections of one kind.
 pub(crate) trait Connect: Send + Sync {

@@ -126,7 +126,7 @@ async fn values_are_stored_as_they_are() {
         match SqlValue::try_from(read("v")).unwrap() {
             SqlValue::Int(1) => assert_eq!(value, SqlValue::Bool(true)),
             SqlValue::Text(text) if name == "moment" => {
-                assert_eq!(*text, "2026-11-23T22:39:00.123456Z")
+                assert_eq!(*text, "2026-11-23T22:39:00.123456Z");
             }
             SqlValue::Text(text) if name == "json" => assert_eq!(*text, r#"{"a":1}"#),
             stored => assert_eq!(stored, value, "{name}"),

@@ -60,10 +60,10 @@ impl SqlValue {
             Self::Null => return Ok(None),
             Self::Text(text) if bytea => hexadecimal(text.as_bytes()).into(),
             Self::Json(text) if bytea => hexadecimal(text.as_bytes()).into(),
-            Self::Bytes(bytes) if bytea => hexadecimal(bytes).into(),
+            Self::Bytes(raw) if bytea => hexadecimal(raw).into(),
             Self::Text(text) => text.as_str().into(),
             Self::Json(text) => text.as_str().into(),
-            Self::Bytes(bytes) => std::str::from_utf8(bytes)
+            Self::Bytes(raw) => std::str::from_utf8(raw)
                 .map_err(|_| "bytes that are not UTF-8 need a bytea column")?
                 .into(),
             Self::Bool(value) => (if *value { "true" } else { "false" }).into(),
