@@ -111,9 +111,9 @@ impl Pub {
                 ticks.tick().await;
             }
             let publish = tokio::time::timeout(PATIENCE, publisher.publish(message.clone()));
-            let published = publish.await.map_err(|_| self.unconfirmed())?;
-            let published = published.map_err(|error| Failure::world_from(&error))?;
-            unheard += u64::from(published.no_subscribers);
+            let answer = publish.await.map_err(|_| self.unconfirmed())?;
+            let answer = answer.map_err(|error| Failure::world_from(&error))?;
+            unheard += u64::from(answer.no_subscribers);
         }
         Ok(unheard)
     }

@@ -1,6 +1,6 @@
 //! `routemq sub`: watches messages.
 
-use std::{process::ExitCode, time::Duration};
+use std::{fmt::Write as _, process::ExitCode, time::Duration};
 
 use chrono::Local;
 use clap::Args;
@@ -172,7 +172,11 @@ fn line(publish: &Publish, paint: Paint) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    let shown: String = bytes.iter().take(32).map(|byte| format!("{byte:02x}")).collect();
+    let mut shown = String::with_capacity(65);
+    for byte in bytes.iter().take(32) {
+        // Writing to a String does not fail.
+        let _ = write!(shown, "{byte:02x}");
+    }
     if bytes.len() > 32 { shown + "…" } else { shown }
 }
 

@@ -41,7 +41,8 @@ fn a_broker_is_a_host_a_host_with_port_or_a_url() {
 
 #[test]
 fn a_database_is_a_url_or_parts_or_none() {
-    let rows: &[(&str, &[(&str, &str)], Option<&str>)] = &[
+    type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], Option<&'a str>);
+    let rows: &[Row<'_>] = &[
         ("a URL", &[("DATABASE_URL", "postgres://a:b@h/d")], Some("postgres://a:b@h/d")),
         (
             "the URL wins",

@@ -82,7 +82,7 @@ fn three_workers_of_one_share_each_take_some() {
     }
     dev.terminate();
     let (code, text) = dev.end();
-    assert!(code == 0 && text.contains("fleet.devices-2 took"), "{text}");
+    assert!(code == 0 && text.contains("taken by worker  w0  w1  w2"), "{text}");
 }
 
 #[test]

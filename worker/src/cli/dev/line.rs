@@ -114,7 +114,7 @@ fn write_lines(lines: &Receiver<String>, skipped: &AtomicU64) {
         let note =
             if missed > 0 { format!("… {missed} messages not shown\n") } else { String::new() };
         let mut out = std::io::stdout().lock();
-        let written = write!(out, "{note}{line}\n").and_then(|()| out.flush());
+        let written = writeln!(out, "{note}{line}").and_then(|()| out.flush());
         if written.is_err() {
             return;
         }

@@ -79,7 +79,7 @@ impl Dev {
         });
         let interrupted =
             reload::until(signals.next(), &self, &mut running, &printer, simulation.as_ref());
-        interrupted.await?;
+        Box::pin(interrupted).await?;
         if let Some(simulation) = simulation {
             simulation.stop().await;
         }

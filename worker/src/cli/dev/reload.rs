@@ -35,7 +35,7 @@ pub(super) async fn until(
         }
         // Each further event starts the quiet time anew.
         while let Ok(Some(())) = tokio::time::timeout(QUIET, changes.recv()).await {}
-        if let Some(load) = reload(dev, running, printer).await
+        if let Some(load) = Box::pin(reload(dev, running, printer)).await
             && let Some(simulation) = simulation
         {
             simulation.learn(&load);
@@ -51,7 +51,7 @@ async fn reload(dev: &Dev, running: &mut Running, printer: &Printer) -> Option<L
             return None;
         }
     };
-    let changes = running.apply(load::runnable(&load)).await;
+    let changes = Box::pin(running.apply(load::runnable(&load))).await;
     printer.learn(&load);
     for (name, change) in changes {
         printer.say(&words(printer, &name, &change));

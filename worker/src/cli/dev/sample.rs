@@ -68,21 +68,20 @@ impl Sampler {
     }
 
     fn topic(&mut self, pattern: &Pattern) -> String {
-        let levels: Vec<_> =
-            pattern.levels().iter().filter_map(|level| self.level(level)).collect();
+        let levels: Vec<_> = pattern.levels().iter().map(|level| self.level(level)).collect();
         let topic = levels.join("/");
         // Only a tail of no levels makes an empty topic, which nobody can publish to.
         if topic.is_empty() { "sample".to_owned() } else { topic }
     }
 
-    fn level(&mut self, level: &Level) -> Option<String> {
-        Some(match level {
+    fn level(&mut self, level: &Level) -> String {
+        match level {
             Level::Literal(text) => text.clone(),
             Level::Param { name, kind } => self.param(name, *kind),
             Level::Any => format!("any-{}", self.number()),
             Level::Tail { name } => format!("{}-{}", thing(name), self.number()),
             Level::Rest => format!("rest-{}", self.number()),
-        })
+        }
     }
 
     fn param(&mut self, name: &str, kind: ParamKind) -> String {
@@ -223,7 +222,7 @@ impl Sampler {
             match source {
                 KeySource::Field(path) => put(payload, path, key),
                 KeySource::UserProperty(name) => {
-                    properties.user.push((name.clone(), key.to_owned()))
+                    properties.user.push((name.clone(), key.to_owned()));
                 }
             }
         }

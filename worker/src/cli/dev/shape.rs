@@ -59,7 +59,9 @@ fn of_step(step: &Middleware, shape: &mut Shape) {
 
 fn of_handler(handler: &Handler, shape: &mut Shape) {
     let named = |values: &[(String, Expression)], shape: &mut Shape| {
-        values.iter().for_each(|(_, value)| shape.learn(value));
+        for (_, value) in values {
+            shape.learn(value);
+        }
     };
     if let Some(when) = &handler.when {
         shape.learn(when);
@@ -131,7 +133,9 @@ impl Shape {
             .map(|it| &it.expr)
             .chain(call.args.iter().map(|it| &it.expr))
             .collect();
-        parts.iter().for_each(|part| self.visit(part));
+        for part in &parts {
+            self.visit(part);
+        }
         for part in &parts {
             if let Some(path) = path(part) {
                 let others = parts.iter().filter(|other| !std::ptr::eq(**other, *part));
@@ -144,7 +148,7 @@ impl Shape {
     fn used_by(&mut self, function: &str, literals: Vec<Value>) {
         match function {
             operators::EQUALS | operators::NOT_EQUALS | operators::IN => {
-                self.literals.extend(literals)
+                self.literals.extend(literals);
             }
             operators::LESS
             | operators::LESS_EQUALS

@@ -1,6 +1,6 @@
 //! What was finished, said at the end.
 
-use std::process::ExitCode;
+use std::{collections::BTreeMap, process::ExitCode};
 
 use routemq_worker::{
     run::totals,
@@ -18,7 +18,9 @@ pub(super) fn print(summaries: &[Summary], database: &File, paint: Paint) -> End
     let mut lines = vec![String::new()];
     lines.extend(table(&totals, paint));
     lines.extend(others(&totals));
-    lines.push(shares(summaries));
+    lines.push(String::new());
+    lines.extend(shares(summaries, paint));
+    lines.push(String::new());
     lines.push(format!("rows are in {}", database.path.display()));
     write(&(lines.join("\n") + "\n"))?;
     Ok(ExitCode::SUCCESS)
@@ -63,11 +65,26 @@ fn others(totals: &Totals) -> Vec<String> {
     said.map(|(count, words)| format!("{count} {words}")).collect()
 }
 
-/// `workers: 0 took 5, 1 took 4, 2 took 6` for each `MqttRoute`.
-fn shares(summaries: &[Summary]) -> String {
-    let took = |summary: &Summary| -> u64 {
-        summary.totals.routes.values().map(|route| route.received).sum()
-    };
-    let share = |summary: &Summary| format!("{} took {}", summary.worker, took(summary));
-    format!("workers: {}", summaries.iter().map(share).collect::<Vec<_>>().join(", "))
+/// A row a `MqttRoute`: how many messages each of its workers took, in the order of their slots.
+fn shares(summaries: &[Summary], paint: Paint) -> Vec<String> {
+    let mut taken: BTreeMap<&str, BTreeMap<u32, u64>> = BTreeMap::new();
+    for summary in summaries {
+        let routes = summary.totals.routes.values();
+        let worker = taken.entry(&summary.worker.mqtt_route).or_default();
+        *worker.entry(summary.worker.slot).or_default() +=
+            routes.map(|it| it.received).sum::<u64>();
+    }
+    let most = taken.values().map(BTreeMap::len).max().unwrap_or(0);
+    let head =
+        std::iter::once("taken by worker".to_owned()).chain((0..most).map(|it| format!("w{it}")));
+    let mut rows = vec![head.collect::<Vec<_>>()];
+    for (name, workers) in taken {
+        let counts = workers.values().map(u64::to_string);
+        rows.push(std::iter::once(name.to_owned()).chain(counts).collect());
+    }
+    let mut lines = style::columns(&rows);
+    if let Some(head) = lines.first_mut() {
+        *head = paint.bold(head);
+    }
+    lines
 }
