@@ -136,8 +136,11 @@ impl TopicTemplate {
                 (_, Some("#")) | (None, None) => return true,
                 (Some(_), None) | (None, Some(_)) => return false,
                 (Some(_), Some("+")) => {}
-                (Some(level), Some(literal)) if level_can_be(level, literal) => {}
-                (Some(_), Some(_)) => return false,
+                (Some(level), Some(literal)) => {
+                    if !level_can_be(level, literal) {
+                        return false;
+                    }
+                }
             }
         }
     }

@@ -72,10 +72,10 @@ impl<'a> Groups<'a> {
     }
 
     pub(super) fn hint(&self, unknown: &str) -> String {
-        match self.spec.groups.is_empty() {
-            true => "; spec.groups is empty".to_owned(),
-            false => hint(unknown, self.spec.groups.iter().map(|group| group.name.as_str())),
+        if self.spec.groups.is_empty() {
+            return "; spec.groups is empty".to_owned();
         }
+        hint(unknown, self.spec.groups.iter().map(|group| group.name.as_str()))
     }
 
     pub(super) fn contains(&self, name: &str) -> bool {

@@ -23,14 +23,13 @@ pub(super) fn compile(
     problems: &mut Problems,
 ) -> Vec<Handler> {
     let path = format!("{}.handlers", context.path);
-    match entries.len() {
-        0 => problems.add(&path, "is empty; add a handler, such as log: {}"),
-        1..=MAX_ENTRIES => {}
-        count => {
-            problems.add(&path, format!("has {count} handlers; at most {MAX_ENTRIES} are allowed"))
-        }
+    if entries.is_empty() {
+        problems.add(&path, "is empty; add a handler, such as log: {}");
+    } else if entries.len() > MAX_ENTRIES {
+        let count = entries.len();
+        problems.add(&path, format!("has {count} handlers; at most {MAX_ENTRIES} are allowed"));
     }
-    // Names of earlier handlers, with the index of each.
+    // Names of earlier handlers.
     let mut names: Vec<&str> = Vec::new();
     let mut compiled = Vec::new();
     for (index, entry) in entries.iter().enumerate() {

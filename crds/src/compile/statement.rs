@@ -7,7 +7,7 @@ pub(super) enum StatementError {
     Empty,
     #[error("holds more than one statement; write one handler for each")]
     Several,
-    #[error("has {0} without its end; close it")]
+    #[error("has {0} without its end; close it, and write a quote inside of quotes twice")]
     Unclosed(&'static str),
 }
 
@@ -15,19 +15,23 @@ pub(super) enum StatementError {
 pub(super) fn binds(text: &str) -> Result<Vec<&str>, StatementError> {
     let mut names = Vec::new();
     let (mut rest, mut has_text, mut ended) = (text, false, false);
-    while let Some(first) = rest.chars().next() {
+    while !rest.is_empty() {
         let token = token(rest)?;
         let (found, after) = rest.split_at(token.length);
-        match token.kind {
-            Kind::Space => {}
-            Kind::End => ended = has_text,
-            Kind::Other | Kind::Bind if ended => return Err(StatementError::Several),
-            Kind::Bind if !names.contains(&&found[1..]) => names.push(&found[1..]),
-            Kind::Other | Kind::Bind => {}
-        }
-        has_text |= matches!(token.kind, Kind::Other | Kind::Bind);
-        debug_assert!(token.length >= first.len_utf8());
         rest = after;
+        match token.kind {
+            Kind::Space => continue,
+            Kind::End => {
+                ended = has_text;
+                continue;
+            }
+            Kind::Bind if !names.contains(&&found[1..]) => names.push(&found[1..]),
+            Kind::Bind | Kind::Other => {}
+        }
+        if ended {
+            return Err(StatementError::Several);
+        }
+        has_text = true;
     }
     if has_text { Ok(names) } else { Err(StatementError::Empty) }
 }
@@ -60,8 +64,8 @@ fn token(rest: &str) -> Result<Token, StatementError> {
             Ok(Token { kind: Kind::Space, length: rest.find('\n').unwrap_or(rest.len()) })
         }
         _ if rest.starts_with("/*") => {
-            let end = rest.find("*/").ok_or(StatementError::Unclosed("a comment"))?;
-            Ok(Token { kind: Kind::Space, length: end + 2 })
+            let end = rest[2..].find("*/").ok_or(StatementError::Unclosed("a comment"))?;
+            Ok(Token { kind: Kind::Space, length: end + 4 })
         }
         _ if rest.starts_with("::") || rest.starts_with(":=") => other(2),
         ':' => match name_length(&rest[1..]) {

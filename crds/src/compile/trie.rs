@@ -84,8 +84,11 @@ impl<'a> FilterTrie<'a> {
                 return;
             }
             match wanted.get(depth) {
-                None if node.ends.iter().any(|index| found(*index)) => return,
-                None => {}
+                None => {
+                    if node.ends.iter().any(|index| found(*index)) {
+                        return;
+                    }
+                }
                 Some(Wanted::Exactly(text)) => {
                     stack.extend(node.literals.get(text).map(|child| (*child, depth + 1)));
                     stack.extend(node.any.filter(|_| !is_dollar(text)).map(|any| (any, depth + 1)));

@@ -160,14 +160,7 @@ impl<'a> Walk<'a> {
     ) -> Result<(), ExpressionError> {
         let name = call.func_name.as_str();
         if !is_operator(name) && !FUNCTIONS.contains(&name) {
-            let fault = match MACROS.iter().find(|(macro_name, _)| *macro_name == name) {
-                Some((_, usage)) => format!("\"{name}\" is called as {usage}"),
-                None => {
-                    let hint = hint(name, FUNCTIONS.iter().copied());
-                    format!("there is no function \"{name}\"{hint}")
-                }
-            };
-            return self.refuse(node, &fault);
+            return self.refuse(node, &unknown_function(name));
         }
         if let ("_[_]", [object, index]) = (name, call.args.as_slice())
             && let Expr::Literal(LiteralValue::String(key)) = &index.expr
@@ -249,6 +242,14 @@ impl<'a> Walk<'a> {
         self.bound.truncate(outer);
         Ok(())
     }
+}
+
+fn unknown_function(name: &str) -> String {
+    if let Some((_, usage)) = MACROS.iter().find(|(macro_name, _)| *macro_name == name) {
+        return format!("\"{name}\" is called as {usage}");
+    }
+    let hint = hint(name, FUNCTIONS.iter().copied());
+    format!("there is no function \"{name}\"{hint}")
 }
 
 fn is_variable(node: &IdedExpr, name: &str) -> bool {

@@ -18,9 +18,11 @@ pub fn filters_overlap(a: &str, b: &str) -> bool {
         match (a.next(), b.next()) {
             (Some("#"), _) | (_, Some("#")) | (None, None) => return true,
             (Some(_), None) | (None, Some(_)) => return false,
-            (Some("+"), Some(_)) | (Some(_), Some("+")) => {}
-            (Some(a), Some(b)) if a == b => {}
-            (Some(_), Some(_)) => return false,
+            (Some(a), Some(b)) => {
+                if a != "+" && b != "+" && a != b {
+                    return false;
+                }
+            }
         }
     }
 }
@@ -38,9 +40,11 @@ pub fn filter_covers(wide: &str, narrow: &str) -> bool {
         match (wide.next(), narrow.next()) {
             (Some("#"), _) | (None, None) => return true,
             (_, Some("#")) | (Some(_), None) | (None, Some(_)) => return false,
-            (Some("+"), Some(_)) => {}
-            (Some(wide), Some(narrow)) if wide == narrow => {}
-            (Some(_), Some(_)) => return false,
+            (Some(wide), Some(narrow)) => {
+                if wide != "+" && wide != narrow {
+                    return false;
+                }
+            }
         }
     }
 }

@@ -82,12 +82,12 @@ fn parse_braces(text: &str, is_last: bool) -> Result<Level, String> {
         .ok_or("a param must be a whole level; write it between slashes, such as \"dev/{id}\"")?;
     if let Some(name) = inside.strip_suffix("...") {
         check_name(name)?;
-        return match is_last {
-            true => Ok(Level::Tail { name: name.to_owned() }),
-            false => Err(format!(
+        if !is_last {
+            return Err(format!(
                 "a tail takes all further levels, so it must be the last; use \"{{{name}}}\" for one level"
-            )),
-        };
+            ));
+        }
+        return Ok(Level::Tail { name: name.to_owned() });
     }
     let (name, kind) = inside.split_once(':').map_or((inside, None), |(n, k)| (n, Some(k)));
     check_name(name)?;
@@ -114,12 +114,12 @@ fn check_name(name: &str) -> Result<(), String> {
             "a param needs a name, such as \"{id}\"; use \"+\" for a level without one".into()
         );
     }
-    match starts_well && chars.all(|c| c.is_ascii_alphanumeric() || c == '_') {
-        true => Ok(()),
-        false => Err(format!(
-            "\"{name}\" is no name of a param; use letters, digits and \"_\", not a digit first"
-        )),
+    if starts_well && chars.all(|c| c.is_ascii_alphanumeric() || c == '_') {
+        return Ok(());
     }
+    Err(format!(
+        "\"{name}\" is no name of a param; use letters, digits and \"_\", not a digit first"
+    ))
 }
 
 fn check_names(source: &str, levels: &[Level]) -> Result<(), PatternError> {
