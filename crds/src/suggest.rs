@@ -24,8 +24,12 @@ fn listed(names: &[&str]) -> String {
 }
 
 fn nearest<'a>(unknown: &str, known: &[&'a str]) -> Option<&'a str> {
-    // A short name is within two edits of everything: a third of its letters may differ.
-    let allowed = (unknown.chars().count() / 3).clamp(1, 2);
+    // A short name is within two edits of everything.
+    let allowed = match unknown.chars().count() {
+        0 | 1 => 0,
+        2..=5 => 1,
+        _ => 2,
+    };
     known
         .iter()
         .map(|name| (edits(unknown, name), *name))

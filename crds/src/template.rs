@@ -245,3 +245,95 @@ pub(crate) fn pieces(source: &str) -> Result<Vec<Piece<'_>>, TemplateError> {
     pieces.extend((!rest.is_empty()).then_some(Piece::Text(rest)));
     Ok(pieces)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(source: &str) -> String {
+        TopicTemplate::parse(source, "r", &["id", "rest"]).expect_err(source).to_string()
+    }
+
+    #[test]
+    fn a_template_is_filled_with_params_and_the_route() {
+        for (source, topic) in [
+            ("a/b", "a/b"),
+            ("{id}", "7"),
+            ("a/{id}/x", "a/7/x"),
+            ("a/dev-{id}-{route}/{id}", "a/dev-7-r/7"),
+            ("dead/{route}", "dead/r"),
+        ] {
+            let template = TopicTemplate::parse(source, "r", &["id", "rest"]).expect(source);
+            assert_eq!(template.render(|_| "7"), Ok(topic.to_owned()), "{source}");
+        }
+    }
+
+    #[test]
+    fn a_refused_template_names_the_fault_and_the_fix() {
+        for (source, message) in [
+            ("", "the topic is empty; write where to publish to"),
+            ("a/{di}", "no param {di} in the route's pattern; it has {id}, {rest}"),
+            (
+                "a/+",
+                "\"a/+\" holds the wildcard \"+\"; a topic to publish to has none, use {param} for a value",
+            ),
+            (
+                "a/#",
+                "\"a/#\" holds the wildcard \"#\"; a topic to publish to has none, use {param} for a value",
+            ),
+            (
+                "a\0",
+                "\"a\\0\" holds the character U+0000, which brokers refuse in a topic; remove it",
+            ),
+            ("a/{id", "\"a/{id\" holds a brace without its partner; write {param}"),
+            ("a/id}", "\"a/id}\" holds a brace without its partner; write {param}"),
+            ("a}/{id}", "\"a}/{id}\" holds a brace without its partner; write {param}"),
+            ("{{id}}", "\"{{id}}\" holds a brace without its partner; write {param}"),
+            ("a/{}", "\"a/{}\" holds {}; name the param between the braces"),
+            (
+                "$share/g/a",
+                "\"$share/g/a\" begins with $share; a shared subscription is no topic to publish to",
+            ),
+        ] {
+            assert_eq!(refused(source), message, "{source}");
+        }
+        let none = TopicTemplate::parse("{x}", "r", &[]).expect_err("no params");
+        assert_eq!(none.to_string(), "no param {x} in the route's pattern; it has none");
+    }
+
+    #[test]
+    fn a_value_that_would_change_the_topic_is_a_permanent_error() {
+        let inside = TopicTemplate::parse("a/{rest}", "r", &["rest"]).expect("good");
+        let first = TopicTemplate::parse("{rest}/a", "r", &["rest"]).expect("good");
+        let alone = TopicTemplate::parse("{rest}", "r", &["rest"]).expect("good");
+        for value in ["x/y", "+", "a#", "\0", "\n"] {
+            let error = inside.render(|_| value).expect_err(value);
+            assert!(matches!(error, TemplateError::ForbiddenValue { .. }), "{value:?}: {error}");
+        }
+        assert!(inside.render(|_| "$x").is_ok());
+        assert!(first.render(|_| "$SYS").is_err());
+        let empty = alone.render(|_| "").expect_err("empty");
+        assert_eq!(empty.to_string(), "topic of 0 bytes from \"{rest}\"; MQTT allows 1 to 65535");
+        let long = "x".repeat(MAX_TOPIC_BYTES);
+        assert!(matches!(inside.render(|_| &long), Err(TemplateError::Length { .. })));
+    }
+
+    #[test]
+    fn a_template_can_match_what_its_values_allow() {
+        for (source, filter, can) in [
+            ("a/{id}", "a/+", true),
+            ("a/{id}", "a/b", true),
+            ("a/{id}", "b/+", false),
+            ("a/{id}", "a/#", true),
+            ("a/{id}", "a/{id}/x", false),
+            ("a/dev-{id}", "a/dev-7", true),
+            ("a/dev-{id}", "a/gw-7", false),
+            ("a/{id}-x", "a/7-y", false),
+            ("$x/{id}", "#", false),
+            ("a", "a/#", true),
+        ] {
+            let template = TopicTemplate::parse(source, "r", &["id"]).expect(source);
+            assert_eq!(template.can_match(filter), can, "{source} against {filter}");
+        }
+    }
+}

@@ -19,6 +19,8 @@ impl Problems {
 
     pub(super) fn into_sorted(mut self) -> Vec<Problem> {
         self.0.sort_by_cached_key(|problem| order::key(&problem.field));
+        // A group's middleware is compiled for each of its routes.
+        self.0.dedup();
         self.0
     }
 
@@ -112,6 +114,13 @@ impl Problems {
             compiled.extend(expression.map(|expression| (name.clone(), expression)));
         }
         compiled
+    }
+
+    /// Says of the last problem whom it concerns.
+    pub(super) fn concerns_route(&mut self, name: &str) {
+        if let Some(problem) = self.0.last_mut() {
+            problem.message = format!("for route \"{name}\": {}", problem.message);
+        }
     }
 
     pub(super) fn take<T>(&mut self, field: &str, result: Result<T, impl Display>) -> Option<T> {

@@ -90,8 +90,9 @@ impl<'a> Groups<'a> {
         let mut next = Some(parent);
         while let Some(name) = next {
             if names.contains(&name) {
-                // Told once, at a group that is itself in the circle.
-                if name == group.name {
+                // Told once, at the first group of the circle.
+                let first = names.iter().filter_map(|name| self.by_name.get(name)).min();
+                if name == group.name && first == Some(&index) {
                     names.push(name);
                     let circle = names.join(" → ");
                     problems.add(

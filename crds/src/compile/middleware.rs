@@ -8,6 +8,7 @@ use super::{
     routes::Context,
 };
 use crate::{
+    expression::{Expression, Scope},
     table::{KeySource, Middleware, SchemaSource},
     v1alpha1::{self, ApiKey, Dedup, RateLimit, RateLimitAction, Transform, Validate},
 };
@@ -43,13 +44,16 @@ fn list(
         problems.add(path, format!("has {count} entries; at most {MAX_ENTRIES} are allowed"));
     }
     for (index, entry) in entries.iter().enumerate() {
-        let step = Step { context, path: format!("{path}[{index}]"), problems };
+        let path = format!("{path}[{index}]");
+        let step = Step { context, is_shared: !path.starts_with(&context.path), path, problems };
         compiled.extend(step.compile(entry));
     }
 }
 
 struct Step<'a, 'p> {
     context: &'a Context<'a>,
+    /// A group's: what is wrong for one route may be right for the next.
+    is_shared: bool,
     path: String,
     problems: &'p mut Problems,
 }
@@ -78,6 +82,20 @@ impl Step<'_, '_> {
 
     fn field(&self, field: &str) -> String {
         format!("{}.{field}", self.path)
+    }
+
+    fn expression(&mut self, field: &str, source: &str) -> Option<Expression> {
+        let field = self.field(field);
+        let scope = self.context.scope();
+        let compiled = self.problems.expression(&field, source, &scope);
+        let of_any_params = Scope { params: None, ..scope };
+        if self.is_shared
+            && compiled.is_none()
+            && Expression::compile(source, &of_any_params).is_ok()
+        {
+            self.problems.concerns_route(self.context.name);
+        }
+        compiled
     }
 
     fn has_one_key(&mut self, entry: &v1alpha1::Middleware) -> bool {
@@ -162,23 +180,14 @@ impl Step<'_, '_> {
                 limit,
                 1..=1_000_000,
             ),
-            key: given.key.as_ref().and_then(|source| {
-                self.problems.expression(
-                    &self.field("rateLimit.key"),
-                    source,
-                    &self.context.scope(),
-                )
-            }),
+            key: given.key.as_ref().and_then(|source| self.expression("rateLimit.key", source)),
             action,
             scope: given.scope.unwrap_or_default(),
         }
     }
 
     fn filter(&mut self, given: &v1alpha1::Filter) -> Option<Middleware> {
-        let field = self.field("filter.expression");
-        self.problems
-            .expression(&field, &given.expression, &self.context.scope())
-            .map(Middleware::Filter)
+        self.expression("filter.expression", &given.expression).map(Middleware::Filter)
     }
 
     fn validate(&mut self, given: &Validate) -> Option<Middleware> {
@@ -188,7 +197,7 @@ impl Step<'_, '_> {
                 if let Err(error) = jsonschema::validator_for(&schema) {
                     self.problems.add(
                         self.field("validate.schema"),
-                        format!("is no JSON Schema: {error}; correct it"),
+                        format!("is no JSON Schema at \"{}\": {error}", error.instance_path()),
                     );
                 }
                 SchemaSource::Inline(schema)
@@ -235,8 +244,7 @@ impl Step<'_, '_> {
             300,
             1..=86_400,
         );
-        let field = self.field("dedup.key");
-        let key = self.problems.expression(&field, &given.key, &self.context.scope())?;
+        let key = self.expression("dedup.key", &given.key)?;
         Some(Middleware::Dedup { key, window, store: given.store.unwrap_or_default() })
     }
 

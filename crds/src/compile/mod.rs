@@ -10,6 +10,8 @@ mod loops;
 mod middleware;
 mod order;
 mod patterns;
+#[cfg(test)]
+mod problems;
 mod routes;
 mod sql;
 mod statement;

@@ -1,25 +1,12 @@
 //! The order of the spec's fields, for problems.
 
+/// Names that stand at several places have the same neighbours at each.
+#[rustfmt::skip]
 const ORDER: &[&str] = &[
-    "metadata",
-    "spec",
-    "broker",
-    "database",
-    "shared",
-    "workerCount",
-    "shareName",
-    "groups",
-    "routes",
-    "delivery",
-    "name",
-    "parent",
-    "prefix",
-    "group",
-    "topic",
-    "qos",
-    "payload",
-    "middleware",
-    "handlers",
+    "metadata", "spec", "broker", "database", "shared", "workerCount", "shareName", "groups", "routes", "delivery",
+    "name", "parent", "prefix", "group", "when", "as", "limit", "perSeconds", "burst", "table", "columns",
+    "onConflict", "key", "action", "statement", "binds", "url", "method", "headers", "body", "timeoutSeconds",
+    "topic", "qos", "payload", "middleware", "handlers",
 ];
 
 /// Sorts as the spec is written: by field, then by index in a list, level by level.

@@ -60,6 +60,9 @@ pub(super) fn syntax_error(errors: &ParseErrors) -> ExpressionError {
     let (line, column) = first.pos;
     let message = first.msg.lines().next().unwrap_or_default();
     let message = message.strip_prefix("Syntax error: ").unwrap_or(message);
+    // The list of what might stand here instead is longer than most expressions.
+    let message = message.split(" expecting {").next().unwrap_or_default();
+    let message = message.replace("mismatched input '<EOF>'", "the expression ends too early");
     ExpressionError::new(format!(
         "line {}, column {}: not CEL: {message}",
         line.max(1),

@@ -33,8 +33,12 @@ pub fn filter_covers(wide: &str, narrow: &str) -> bool {
     if hides(wide, narrow) {
         return false;
     }
-    // A topic has at least one level, so "#" and "+/#" are the same at the start.
-    let narrow = if narrow == "#" { "+/#" } else { narrow };
+    // A topic has at least one level and is not empty, so these pairs match the same.
+    let narrow = match narrow {
+        "#" => "+/#",
+        "/#" => "/+/#",
+        other => other,
+    };
     let (mut wide, mut narrow) = (wide.split('/'), narrow.split('/'));
     loop {
         match (wide.next(), narrow.next()) {

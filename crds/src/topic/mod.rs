@@ -6,6 +6,8 @@ mod matching;
 mod order;
 mod parse;
 mod pattern;
+#[cfg(test)]
+mod tests;
 mod text;
 
 pub use filter::{filter_covers, filter_matches, filters_overlap};
