@@ -26,7 +26,7 @@ pub(crate) async fn settle<W: WriteRows>(writer: &W, rows: &[Row]) -> Vec<Result
         return Vec::new();
     }
     let mut results = Vec::with_capacity(rows.len());
-    let mut todo = Vec::from([0..rows.len()]);
+    let mut todo: Vec<Range<usize>> = std::iter::once(0..rows.len()).collect();
     while let Some(range) = todo.pop() {
         let range = cut(range, writer, &mut todo);
         match writer.write(&rows[range.clone()]).await {
