@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each suite uses its part")]
 
 pub mod mosquitto;
+pub mod proxy;
 pub mod stub;
 
 use std::{
