@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use routemq_tests::{MosquittoConfig, Proxy, ensure, eventually};
 use routemq_worker::run::{DatabaseAway, RunError, RunSettings, Running, totals};
+use rumqttc::v5::mqttbytes::QoS;
 
 use crate::bed::{Bed, PATIENCE, load, settled, yaml};
 
@@ -51,14 +52,37 @@ async fn a_broker_that_restarts_is_waited_for_and_nothing_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_filter_does_not_hold_up_the_others() {
-    let acl = "topic readwrite #\n".to_owned();
-    let bed = Bed::with(MosquittoConfig { acl: Some(acl), ..MosquittoConfig::default() }).await;
-    let routes = &[("open", "d/{id}", 0), ("other", "e/{id}", 0)];
-    let running = bed.run(&yaml(1, "", routes)).await;
-    bed.publish("d", 0..10).await;
-    bed.tally.reaches(10).await;
-    running.stop().await;
+async fn where_the_broker_refuses_the_barrier_copies_are_doubled_and_none_is_lost() {
+    let acl = Some("topic readwrite d/#\n".to_owned());
+    let bed = Bed::with(MosquittoConfig { acl, ..MosquittoConfig::default() }).await;
+    let routes = &[("one", "d/{id}", 0), ("all", "d/{rest...}", 0)];
+    let running = bed.run(&yaml(2, "", routes)).await;
+    bed.publish("d", 0..200).await;
+    bed.tally.reaches(200).await;
+    let totals = totals(&running.stop().await);
+    let times = bed.tally.times();
+    assert_eq!(times.len(), 200);
+    assert!(times.values().all(|times| *times == 2), "each of two copies goes to the winner");
+    assert!(bed.tally.all().iter().all(|seen| seen.route == "one"));
+    assert_eq!(totals.overlap, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_qos_0_is_dropped_beyond_a_bound_and_counted() {
+    let bed = Bed::start().await;
+    let settings = RunSettings { drain: Duration::from_millis(100), ..bed.settings() };
+    let yaml = yaml(1, "concurrency: 1", &[("control", "d/{id}", 20_000)]);
+    let running = bed.run_with(&yaml, settings).await;
+    let mut client = bed.broker.client("flood").await;
+    for n in 0..18_000_u32 {
+        client.publish("d/1", n.to_string(), QoS::AtMostOnce).await;
+    }
+    // An answer to this one means that the broker has taken all before it.
+    client.publish("other", "end", QoS::AtLeastOnce).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let totals = totals(&running.stop().await);
+    assert_eq!(totals.all_routes().received, 16_384);
+    assert!(totals.overflow > 0 && totals.overflow <= 18_000 - 16_384, "{totals}");
 }
 
 fn with_row(url_field: &str) -> String {

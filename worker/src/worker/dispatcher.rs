@@ -324,3 +324,121 @@ fn filter_of(engine: &Engine, message: &Message) -> u32 {
 pub(crate) fn size(message: &Message) -> u64 {
     message.original_payload().len() as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use routemq_crds::document::Documents;
+    use routemq_mqtt::{ConnectionState, FilterState, QoS, SubscriptionIds};
+
+    use super::{Engine, Instant, Placed, Publish, SessionStatus, SystemTime, Tables, place};
+    use crate::{
+        engine::Resources, outbox::Outbox, registry::Registry, worker::tables::subscriptions,
+    };
+
+    const NARROW: (&str, &str) = ("narrow", "d/{id}");
+    const WIDE: (&str, &str) = ("wide", "d/{rest...}");
+    const SECOND: Duration = Duration::from_secs(1);
+
+    async fn engine(routes: &[(&str, &str)]) -> Arc<Engine> {
+        let mut yaml = "apiVersion: routemq.io/v1alpha1\nkind: MqttRoute\n\
+            metadata: {name: devices, namespace: fleet}\nspec:\n  routes:\n"
+            .to_owned();
+        for (name, topic) in routes {
+            yaml +=
+                &format!("    - {{name: {name}, topic: \"{topic}\", handlers: [{{log: {{}}}}]}}\n");
+        }
+        let tables = Documents::parse("test.yaml", yaml).unwrap().compile().unwrap();
+        let resources = Resources::new(Outbox::memory());
+        let table = tables.into_iter().next().unwrap().object;
+        Arc::new(Engine::build(table, &Registry::new(), resources).await.unwrap())
+    }
+
+    /// A connection that holds every filter of `engine`, in this state.
+    fn holding(engine: &Engine, state: &FilterState) -> SessionStatus {
+        let filters = subscriptions(engine.table()).into_iter();
+        SessionStatus {
+            connection: ConnectionState::Connected { session_present: true, identifiers: true },
+            filters: filters.map(|it| (it.filter, state.clone())).collect(),
+            ..SessionStatus::default()
+        }
+    }
+
+    const SETTLED: FilterState = FilterState::Granted { qos: QoS::AtLeastOnce, settled: true };
+
+    fn identifier(engine: &Engine, filter: &str) -> u32 {
+        engine.table().filters.iter().find(|it| it.filter == filter).unwrap().identifier
+    }
+
+    /// The route that a copy to `d/1` by this filter goes to.
+    fn routed(tables: &Tables, settled: &[u32], came_by: u32) -> String {
+        let mut subscriptions = SubscriptionIds::default();
+        subscriptions.push(came_by);
+        let publish = Publish {
+            topic: "d/1".into(),
+            payload: "x".into(),
+            qos: QoS::AtLeastOnce,
+            retain: false,
+            duplicate: false,
+            subscriptions,
+            properties: None,
+        };
+        match place(tables, settled, publish, SystemTime::now()) {
+            Placed::With(_, message) => message.route().to_string(),
+            Placed::Overlap => "overlap".to_owned(),
+            Placed::Unmatched => "unmatched".to_owned(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_copy_is_left_out_only_while_the_winners_filter_is_settled() {
+        let both = engine(&[NARROW, WIDE]).await;
+        let tables = Tables::new(Arc::clone(&both), SECOND);
+        let (plus, hash) = (identifier(&both, "d/+"), identifier(&both, "d/#"));
+        let settled = tables.settled(&holding(&both, &SETTLED));
+        let pending = tables.settled(&holding(&both, &FilterState::Pending));
+        assert_eq!(routed(&tables, &settled, plus), "narrow");
+        assert_eq!(routed(&tables, &settled, hash), "overlap");
+        assert_eq!(routed(&tables, &pending, hash), "narrow");
+    }
+
+    #[tokio::test]
+    async fn a_gone_route_stays_matchable_until_its_filter_has_left() {
+        let (narrow, wide) = (engine(&[NARROW]).await, engine(&[WIDE]).await);
+        let tables = Tables::new(Arc::clone(&narrow), SECOND).swapped(Arc::clone(&wide), SECOND);
+        let (plus, hash) = (identifier(&narrow, "d/+"), identifier(&wide, "d/#"));
+        let calm = holding(&wide, &SETTLED);
+        let mut leaving = calm.clone();
+        leaving.filters.extend(holding(&narrow, &FilterState::Leaving).filters);
+        let later = Instant::now() + 2 * SECOND;
+
+        assert_eq!(routed(&tables, &tables.settled(&calm), plus), "narrow");
+        assert_eq!(routed(&tables, &tables.settled(&calm), hash), "wide");
+        assert!(tables.aged(&leaving, later).is_none(), "its filter has not left");
+        assert!(tables.aged(&calm, Instant::now()).is_none(), "siblings may have the old table");
+        let aged = tables.aged(&calm, later).unwrap();
+        assert_eq!(routed(&aged, &aged.settled(&calm), plus), "overlap");
+    }
+
+    #[tokio::test]
+    async fn a_gone_route_without_an_heir_is_unmatched_in_the_end() {
+        let (narrow, other) = (engine(&[NARROW]).await, engine(&[("other", "e/{id}")]).await);
+        let tables = Tables::new(Arc::clone(&narrow), SECOND).swapped(Arc::clone(&other), SECOND);
+        let plus = identifier(&narrow, "d/+");
+        assert_eq!(routed(&tables, &[], plus), "narrow");
+        let aged = tables.aged(&holding(&other, &SETTLED), Instant::now() + 2 * SECOND).unwrap();
+        assert_eq!(routed(&aged, &[], plus), "unmatched");
+    }
+
+    #[tokio::test]
+    async fn a_disconnected_session_forgets_no_table() {
+        let (narrow, wide) = (engine(&[NARROW]).await, engine(&[WIDE]).await);
+        let tables = Tables::new(narrow, SECOND).swapped(Arc::clone(&wide), SECOND);
+        let away = SessionStatus {
+            connection: ConnectionState::Connecting,
+            ..holding(&wide, &FilterState::Pending)
+        };
+        assert!(tables.aged(&away, Instant::now() + 2 * SECOND).is_none());
+    }
+}
