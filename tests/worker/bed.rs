@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -55,7 +56,9 @@ impl Tally {
     /// How often each payload was handled.
     pub(crate) fn times(&self) -> BTreeMap<String, usize> {
         let mut times = BTreeMap::new();
-        self.all().into_iter().for_each(|seen| *times.entry(seen.payload).or_default() += 1);
+        for seen in self.all() {
+            *times.entry(seen.payload).or_default() += 1;
+        }
         times
     }
 
@@ -79,7 +82,9 @@ impl Tally {
     /// Messages by worker.
     pub(crate) fn by_slot(&self) -> BTreeMap<u32, usize> {
         let mut slots = BTreeMap::new();
-        self.all().into_iter().for_each(|seen| *slots.entry(seen.slot).or_default() += 1);
+        for seen in self.all() {
+            *slots.entry(seen.slot).or_default() += 1;
+        }
         slots
     }
 
@@ -185,9 +190,10 @@ pub(crate) fn yaml(workers: u32, delivery: &str, routes: &[(&str, &str, u32)]) -
          spec:\n  workerCount: {workers}\n  delivery: {{{delivery}}}\n  routes:\n"
     );
     for (name, topic, milliseconds) in routes {
-        text.push_str(&format!(
-            "    - {{name: {name}, topic: \"{topic}\", handlers: [{{custom: {{name: work, config: {{milliseconds: {milliseconds}}}}}}}]}}\n"
-        ));
+        let _ = writeln!(
+            text,
+            "    - {{name: {name}, topic: \"{topic}\", handlers: [{{custom: {{name: work, config: {{milliseconds: {milliseconds}}}}}}}]}}"
+        );
     }
     text
 }

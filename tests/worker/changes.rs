@@ -14,7 +14,7 @@ const WIDE: Routes = &[("wide", "d/{rest...}", 0)];
 const BOTH: Routes = &[("narrow", "d/{id}", 0), ("wide", "d/{rest...}", 0)];
 
 async fn apply(running: &mut Running, yaml: &str) -> Vec<String> {
-    let changes = running.apply(load(yaml)).await;
+    let changes = Box::pin(running.apply(load(yaml))).await;
     let told = changes.iter().map(|(name, change)| {
         let word = match change {
             Change::Started => "started",

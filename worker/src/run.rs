@@ -195,7 +195,7 @@ impl Running {
             }
         }
         for (name, loaded) in names.into_iter().zip(loaded) {
-            let change = self.apply_one(&name, loaded).await;
+            let change = Box::pin(self.apply_one(&name, loaded)).await;
             changes.extend(change.map(|change| (name, change)));
         }
         changes
@@ -245,7 +245,9 @@ pub async fn run(
 /// All workers together.
 pub fn totals(summaries: &[Summary]) -> Totals {
     let mut totals = Totals::default();
-    summaries.iter().for_each(|summary| totals += summary.totals.clone());
+    for summary in summaries {
+        totals += summary.totals.clone();
+    }
     totals
 }
 

@@ -90,11 +90,11 @@ impl Connection {
 
 fn inserts(table: &Table) -> Vec<&Insert> {
     let handlers = table.routes.iter().flat_map(|route| &route.handlers);
-    let insert = |action| match action {
-        &Action::Insert(ref insert) => Some(insert),
+    let insert = handlers.filter_map(|handler| match &handler.action {
+        Action::Insert(insert) => Some(insert),
         _ => None,
-    };
-    handlers.filter_map(|handler| insert(&handler.action)).collect()
+    });
+    insert.collect()
 }
 
 /// Whether the table needs one.

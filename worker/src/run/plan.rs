@@ -18,7 +18,7 @@ use crate::{
 /// Siblings in this process change to a new table at once: what remains is what is on its way.
 const TRANSITION_WITHIN: Duration = Duration::from_secs(5);
 /// Siblings in other processes see a changed file or ConfigMap this much later, at most (kubelet: a minute and a half).
-const TRANSITION_BETWEEN: Duration = Duration::from_secs(180);
+const TRANSITION_BETWEEN: Duration = Duration::from_mins(3);
 
 /// What a session is made of. Two tables with equal plans can be swapped while connected.
 #[derive(Clone, Debug)]

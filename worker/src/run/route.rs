@@ -52,7 +52,7 @@ pub(super) struct RunningRoute {
 
 enum Order {
     /// Take up a table, and run so many workers.
-    Swap(Arc<Engine>, Plan),
+    Swap(Arc<Engine>, Box<Plan>),
     /// Answer when every worker is settled.
     Settled(oneshot::Sender<()>),
     /// End.
@@ -122,7 +122,7 @@ fn say_what_runs(loaded: &Loaded, plan: &Plan) {
     let (route, workers) = (&plan.name, plan.slots.len());
     match (loaded.table.paused, worker_count(&loaded.table)) {
         (true, _) => {
-            tracing::warn!(%route, "paused: no worker runs, the broker keeps the messages")
+            tracing::warn!(%route, "paused: no worker runs, the broker keeps the messages");
         }
         (false, 0) => tracing::warn!(%route, "workerCount is 0: no worker runs"),
         (false, _) if workers == 0 => tracing::info!(%route, "no worker of this slot"),
@@ -160,7 +160,7 @@ impl RunningRoute {
             database.create_tables(&loaded.table, &self.settings).await;
         }
         // The task ends only when it is told to stop.
-        let _ = self.orders.send(Order::Swap(engine, plan.clone())).await;
+        let _ = self.orders.send(Order::Swap(engine, Box::new(plan.clone()))).await;
         (self.loaded, self.plan) = (loaded, plan);
         Ok(Change::Swapped)
     }
@@ -227,7 +227,7 @@ impl Supervisor {
                 order = orders.recv() => match order {
                     Some(Order::Swap(engine, plan)) => {
                         self.slots = LocalSlots::new(plan.slots.clone());
-                        (self.engine, self.plan) = (engine, plan);
+                        (self.engine, self.plan) = (engine, *plan);
                     }
                     Some(Order::Settled(answer)) => self.asked.push(answer),
                     Some(Order::Stop) | None => return false,
@@ -246,7 +246,7 @@ impl Supervisor {
                 }
             };
             match order {
-                Some(Order::Swap(engine, plan)) => self.swap(engine, plan).await,
+                Some(Order::Swap(engine, plan)) => self.swap(engine, *plan).await,
                 Some(Order::Settled(answer)) => self.answer_when_settled(answer),
                 Some(Order::Stop) | None => return,
             }

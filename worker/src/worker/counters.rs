@@ -16,7 +16,7 @@ use crate::outcome::{FinalOutcome, Reason};
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     /// By route and lane. Locked when a table is taken up and when totals are read.
-    routes: Mutex<BTreeMap<(Arc<str>, usize), Arc<RouteCells>>>,
+    routes: Mutex<Cells>,
     /// Copies that another copy makes needless.
     pub(crate) overlap: AtomicU64,
     /// Messages without a route.
@@ -30,6 +30,9 @@ pub(crate) struct Counters {
     /// Of those: given back because the broker sends them again on the next connection.
     pub(crate) returned: AtomicU64,
 }
+
+/// Cells by route name and lane.
+type Cells = BTreeMap<(Arc<str>, usize), Arc<RouteCells>>;
 
 /// One route's messages in one lane.
 #[derive(Debug, Default)]
@@ -171,7 +174,9 @@ impl Totals {
     /// All routes together.
     pub fn all_routes(&self) -> RouteTotals {
         let mut sum = RouteTotals::default();
-        self.routes.values().cloned().for_each(|route| sum += route);
+        for route in self.routes.values() {
+            sum += route.clone();
+        }
         sum
     }
 

@@ -327,7 +327,7 @@ pub(crate) fn size(message: &Message) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::Arc, time::Duration};
+    use std::{fmt::Write as _, sync::Arc, time::Duration};
 
     use routemq_crds::document::Documents;
     use routemq_mqtt::{ConnectionState, FilterState, QoS, SubscriptionIds};
@@ -346,8 +346,10 @@ mod tests {
             metadata: {name: devices, namespace: fleet}\nspec:\n  routes:\n"
             .to_owned();
         for (name, topic) in routes {
-            yaml +=
-                &format!("    - {{name: {name}, topic: \"{topic}\", handlers: [{{log: {{}}}}]}}\n");
+            let _ = writeln!(
+                yaml,
+                "    - {{name: {name}, topic: \"{topic}\", handlers: [{{log: {{}}}}]}}"
+            );
         }
         let tables = Documents::parse("test.yaml", yaml).unwrap().compile().unwrap();
         let resources = Resources::new(Outbox::memory());

@@ -176,7 +176,9 @@ mod tests {
 
     fn came_by(identifiers: &[u32]) -> SubscriptionIds {
         let mut ids = SubscriptionIds::default();
-        identifiers.iter().for_each(|id| ids.push(*id));
+        for id in identifiers {
+            ids.push(*id);
+        }
         ids
     }
 

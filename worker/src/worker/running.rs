@@ -199,13 +199,13 @@ impl Lanes {
         let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
         let count = processors.min(concurrency).max(1);
         let mut lanes = Self::default();
-        for lane in 0..count {
-            let limit = concurrency / count + usize::from(lane < concurrency % count);
+        for index in 0..count {
+            let limit = concurrency / count + usize::from(index < concurrency % count);
             let (commands, receiver) = mpsc::unbounded_channel();
-            let work = Handling::new(lane, shared.clone(), acks.clone());
-            let shard = Shard::new(work, Lane::new(limit, handle), receiver);
+            let work = Handling::new(index, shared.clone(), acks.clone());
+            let lane = Lane::new(limit, handle);
             lanes.commands.push(commands);
-            lanes.tasks.push(tokio::spawn(shard.run()));
+            lanes.tasks.push(tokio::spawn(Shard::new(work, lane, receiver).run()));
         }
         lanes
     }
