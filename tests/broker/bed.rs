@@ -7,6 +7,8 @@ use routemq_tests::{
     eventually,
 };
 
+use tokio::{sync::watch, task::JoinHandle};
+
 use crate::ledger::Ledger;
 
 /// The table of [`readings`]: not unique, so that a message handled twice is two rows.
@@ -92,6 +94,20 @@ impl Bed {
         usize::try_from(rows).expect("a count is not negative")
     }
 
+    /// How many messages the workers have acknowledged.
+    pub(crate) fn acknowledged(&self) -> usize {
+        self.ledger.count("readings/", |entry| !entry.acknowledged.is_empty())
+    }
+
+    /// Waits until the workers have acknowledged at least that many messages.
+    pub(crate) async fn reaches(&self, target: usize) {
+        eventually("messages are handled", PATIENCE, async || {
+            let done = self.acknowledged();
+            ensure(done >= target, || format!("{done} of {target}"))
+        })
+        .await;
+    }
+
     /// Waits until every message of `prefix` that was sent to a worker has been acknowledged by one.
     pub(crate) async fn all_acknowledged(&self, prefix: &str, expected: usize) {
         eventually("every message is acknowledged", PATIENCE, async || {
@@ -102,7 +118,40 @@ impl Bed {
     }
 }
 
-/// `readings/{device}/{n}` to a row, with these lines in `spec`.
+/// A publisher that goes on until it is told to stop: about 1,000 messages a second.
+#[derive(Debug)]
+pub(crate) struct Load {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<usize>,
+}
+
+impl Load {
+    /// [`messages`] from 0 on.
+    pub(crate) fn start(mut client: Client) -> Self {
+        let stop = watch::Sender::new(false);
+        let stopped = stop.subscribe();
+        let task = tokio::spawn(async move {
+            let mut tick = tokio::time::interval(Duration::from_millis(20));
+            let mut published = 0;
+            while !*stopped.borrow() {
+                tick.tick().await;
+                client.publish_all(messages(published..published + 20), 20).await;
+                published += 20;
+            }
+            published
+        });
+        Self { stop, task }
+    }
+
+    /// Stops, and says how many messages the broker has acknowledged.
+    pub(crate) async fn finish(self) -> usize {
+        assert!(!self.task.is_finished(), "the publisher failed");
+        self.stop.send_replace(true);
+        self.task.await.expect("the publisher finishes")
+    }
+}
+
+/// `readings/{device}/{id}` to a row, with these lines in `spec`.
 pub(crate) fn readings(spec: &str) -> String {
     format!(
         "apiVersion: routemq.io/v1alpha1\n\

@@ -2,7 +2,7 @@
 
 use routemq_tests::{Database, ensure, eventually};
 
-use crate::bed::{Bed, PATIENCE, messages, readings};
+use crate::bed::{Bed, Load, PATIENCE, messages, readings};
 
 const WINDOW: usize = 50;
 const MESSAGES: usize = 200;
@@ -56,23 +56,17 @@ async fn workers_killed_again_and_again_under_load_lose_nothing() {
     let spec = format!("  workerCount: 2\n  delivery: {{receiveMaximum: {WINDOW}}}\n");
     let mut workers = bed.run(&readings(&spec), 2).await;
     let kills = 4;
-    let mut publisher = bed.client("publisher").await;
-    let load = tokio::spawn(async move { publisher.publish_all(messages(0..4_000), 20).await });
-    for kill in 1..=kills {
-        let target = kill * 500;
-        eventually("some are handled", PATIENCE, async || {
-            let done = bed.ledger.count("readings/", |entry| !entry.acknowledged.is_empty());
-            ensure(done >= target, || format!("{done} of {target}"))
-        })
-        .await;
+    let load = Load::start(bed.client("publisher").await);
+    for _ in 0..kills {
+        bed.reaches(bed.acknowledged() + 500).await;
         let before = bed.ledger.subscribed();
         workers.restart();
         bed.subscribed(before + 2, &mut workers).await;
     }
-    load.await.expect("the publisher finishes");
-    bed.distinct_rows(4_000).await;
-    bed.all_acknowledged("readings/", 4_000).await;
-    let doubles = bed.row_count().await - 4_000;
+    let messages = load.finish().await;
+    bed.distinct_rows(messages).await;
+    bed.all_acknowledged("readings/", messages).await;
+    let doubles = bed.row_count().await - messages;
     assert!(doubles <= kills * 2 * WINDOW, "{doubles} rows too many for {kills} kills");
     assert!(bed.ledger.strays().is_empty(), "{:?}", bed.ledger.strays());
 }

@@ -146,7 +146,7 @@ async fn a_table_changed_under_load_loses_nothing_and_doubles_only_meanwhile() {
     let load = tokio::spawn(publish(bed, 0, 6_000));
     for routes in [&both, &narrow, &both, &wide, &both] {
         tokio::time::sleep(Duration::from_millis(300)).await;
-        let changes = running.apply(loaded(routes)).await;
+        let changes = Box::pin(running.apply(loaded(routes))).await;
         assert!(matches!(changes.as_slice(), [(_, Change::Swapped)]), "{changes:?}");
         running.settled().await;
     }

@@ -5,7 +5,9 @@ use std::{fmt::Write as _, net::SocketAddr, path::PathBuf, process::ExitStatus, 
 use rumqttc::v5::mqttbytes::QoS;
 use tokio::net::TcpStream;
 
-use crate::{Client, ClientConfig, Directory, Launch, Process, Signal, free_port, program};
+use crate::{
+    Client, ClientConfig, Directory, Launch, Process, Signal, free_port, program, version_of,
+};
 
 /// How a [`Mosquitto`] behaves. The limits whose defaults differ between its versions are always set.
 #[derive(Clone, Debug)]
@@ -106,6 +108,20 @@ impl Mosquitto {
     /// What it has logged so far.
     pub fn log(&self) -> String {
         self.process.output()
+    }
+
+    /// `(major, minor, patch)` of the program.
+    pub fn version(&self) -> (u32, u32, u32) {
+        let line = version_of(&program("mosquitto", "mosquitto"), "-h");
+        let number = line.rsplit(' ').next().unwrap_or_default();
+        let mut parts = number.split('.').map(|part| part.parse().unwrap_or(0));
+        let mut part = || parts.next().unwrap_or(0);
+        (part(), part(), part())
+    }
+
+    /// Whether it sends a client no more unacknowledged messages than that client asked for: from 2.0.13 on.
+    pub fn keeps_to_receive_maximum(&self) -> bool {
+        self.version() >= (2, 0, 13)
     }
 
     /// SIGTERM, and its end awaited: sessions and messages are written to disk.
