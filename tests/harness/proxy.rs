@@ -100,3 +100,19 @@ async fn a_tap_loses_one_chosen_puback_and_sees_every_packet() {
     let acknowledged = seen.lock().unwrap().clone();
     assert_eq!(acknowledged, [(1, 1), (1, 2), (1, 3), (2, 2)]);
 }
+
+#[tokio::test]
+async fn what_comes_after_half_a_connection_has_closed_still_comes() {
+    let (_proxy, mut stream) = echo().await;
+    let sent = vec![7; 1_000_000];
+    let (mut read, mut write) = stream.split();
+    let mut back = Vec::new();
+    let write_all = async {
+        write.write_all(&sent).await.unwrap();
+        write.shutdown().await.unwrap();
+    };
+    let ((), read) = timeout(LONG, async { tokio::join!(write_all, read.read_to_end(&mut back)) })
+        .await
+        .expect("it does not hang");
+    assert_eq!(read.unwrap(), sent.len());
+}

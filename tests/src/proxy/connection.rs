@@ -44,7 +44,7 @@ pub(super) async fn serve(
     }
 }
 
-/// True when one side closed in good order.
+/// True when both sides closed in good order.
 async fn forward(
     number: u64,
     client: &mut TcpStream,
@@ -64,9 +64,12 @@ async fn forward(
         tap: tap.clone(),
         read: BytesMut::with_capacity(64 * 1024),
     };
+    let to_broker = pump(Direction::ToBroker, client_read, server_write).run();
+    let to_client = pump(Direction::ToClient, server_read, client_write).run();
+    // Half a connection may close long before the other half: to drop the rest would reset it, and a reset
+    // makes a broker forget what it has not read yet.
     tokio::select! {
-        ended = pump(Direction::ToBroker, client_read, server_write).run() => ended.is_ok(),
-        ended = pump(Direction::ToClient, server_read, client_write).run() => ended.is_ok(),
+        ended = async { tokio::try_join!(to_broker, to_client) } => ended.is_ok(),
         _ = cut.recv() => false,
     }
 }
