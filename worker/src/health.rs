@@ -64,19 +64,11 @@ impl Hold {
 
 fn begin(failure: &Failure) -> Cause {
     let message = failure.describe(512);
-    match failure.kind {
-        FailureKind::Systemic => {
-            tracing::error!(
-                class = failure.class,
-                cause = message,
-                "messages are held until this is mended"
-            );
-        }
-        _ => tracing::warn!(
-            class = failure.class,
-            cause = message,
-            "messages are held until it is back"
-        ),
+    let class = failure.class;
+    if failure.kind == FailureKind::Systemic {
+        tracing::error!(class, cause = message, "messages are held until this is mended");
+    } else {
+        tracing::warn!(class, cause = message, "messages are held until it is back");
     }
     Cause { kind: failure.kind, message, held: 0 }
 }

@@ -39,7 +39,7 @@ pub struct Received {
     retain: bool,
     duplicate: bool,
     properties: Option<Box<Properties>>,
-    received_at: SystemTime,
+    arrived: SystemTime,
     route: Arc<RouteInfo>,
     captures: Captures,
     pub(crate) progress: Progress,
@@ -163,7 +163,7 @@ impl Received {
 
     /// When it was read from the socket.
     pub fn received_at(&self) -> SystemTime {
-        self.received_at
+        self.arrived
     }
 
     /// The name of its route.
@@ -214,7 +214,7 @@ impl Message {
             retain: publish.retain,
             duplicate: publish.duplicate,
             properties: publish.properties,
-            received_at,
+            arrived: received_at,
             route,
             captures,
             progress: Progress::default(),

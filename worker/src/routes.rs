@@ -218,7 +218,7 @@ impl Router {
     fn delivery(&self) -> table::Delivery {
         table::Delivery {
             session: SessionKind::Durable,
-            session_expiry: Duration::from_secs(3600),
+            session_expiry: Duration::from_hours(1),
             receive_maximum: 1000,
             concurrency: 64,
             order_by: None,

@@ -131,7 +131,7 @@ impl Bed {
             database: None,
             delivery: Delivery {
                 session: SessionKind::Durable,
-                session_expiry: Duration::from_secs(3600),
+                session_expiry: Duration::from_hours(1),
                 receive_maximum: 1000,
                 concurrency: 64,
                 order_by: None,

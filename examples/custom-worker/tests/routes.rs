@@ -1,10 +1,12 @@
 //! The routes and the code together, without a broker.
+#![expect(clippy::panic, reason = "a helper of tests, outside of a test function")]
 
 use routemq_worker::{Engine, FinalOutcome, class, dispatch::Incoming};
 
 async fn engine() -> Engine {
     let yaml = include_str!("../routes.yaml");
-    Engine::from_yaml(yaml, &custom_worker::registry()).await.unwrap().remove(0)
+    let engines = Engine::from_yaml(yaml, &custom_worker::registry()).await;
+    engines.unwrap_or_else(|error| panic!("{error}")).remove(0)
 }
 
 fn status(topic: &str, payload: &'static str) -> Incoming {

@@ -30,15 +30,11 @@ type Config = BTreeMap<String, Value>;
 pub(super) fn build(
     table: Table,
     registry: &Registry,
-    resources: Resources,
+    resources: &Resources,
 ) -> Result<Engine, Vec<Problem>> {
-    let shared = Arc::new(shared(&table, registry, &resources));
-    let mut builder = Builder {
-        registry,
-        resources: &resources,
-        workers: table.worker_count,
-        problems: Vec::new(),
-    };
+    let shared = Arc::new(shared(&table, registry, resources));
+    let mut builder =
+        Builder { registry, resources, workers: table.worker_count, problems: Vec::new() };
     let routes = table.routes.iter().enumerate();
     let routes = routes.map(|(index, route)| builder.route(index, route, &shared)).collect();
     if !builder.problems.is_empty() {

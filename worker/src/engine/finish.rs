@@ -58,7 +58,7 @@ async fn give_up(route: &Compiled, received: &Received, failure: &Failure) -> Fi
         return FinalOutcome::DeadLettered(failure.class);
     }
     let before = route.counters.discarded.up();
-    if before % LOG_EACH == 0 {
+    if before.is_multiple_of(LOG_EACH) {
         tracing::warn!(
             route = &**received.route(),
             class = failure.class,

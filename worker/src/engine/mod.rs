@@ -207,7 +207,7 @@ impl Engine {
         registry: &Registry,
         resources: Resources,
     ) -> Result<Self, Vec<Problem>> {
-        build::build(table, registry, resources)
+        build::build(table, registry, &resources)
     }
 
     /// Finds the route of a message.

@@ -30,7 +30,7 @@ type Fields<'b> = HashMap<CelMapKey<'b>, Box<dyn Val + 'b>>;
 impl VariableResolver for Variables<'_> {
     fn resolve<'b>(&'b self, name: &str) -> Option<CowVal<'b, 'b>> {
         match name {
-            "payload" => self.payload.map(|value| CowVal::Borrowed(value)),
+            "payload" => Some(CowVal::Borrowed(self.payload?)),
             "topic" => Some(CowVal::owned(CelString::from(self.message.topic()))),
             "route" => Some(CowVal::owned(CelString::from(&**self.message.route()))),
             "params" => Some(CowVal::owned(self.params())),

@@ -134,6 +134,7 @@ async fn state_config_topic_message_publisher_and_results_are_arguments() {
         most: u32,
     }
     type Log = Mutex<Vec<String>>;
+    #[expect(clippy::too_many_arguments, reason = "eight is what the API promises")]
     async fn all(
         State(log): State<Log>,
         Config(limit): Config<Limit>,

@@ -63,7 +63,8 @@ impl ApiKey {
     /// A payload that cannot be read has no key: strangers do not reach the dead letters.
     fn known_field(&self, message: &Message, path: &[String]) -> bool {
         let field = message.payload().field(path).ok().flatten();
-        let text = field.and_then(|value| value.downcast_ref::<CelString<'_>>());
+        let Some(value) = field else { return false };
+        let text = value.downcast_ref::<CelString<'_>>();
         text.is_some_and(|text| self.keys.get().contain(text.inner().as_bytes()))
     }
 

@@ -131,13 +131,11 @@ impl Rate {
 
 impl Buckets {
     fn filled(&mut self, key: u64, now: Instant, rate: Rate) -> Bucket {
-        match self.by_key.get(&key) {
-            Some(bucket) => Bucket { parts: rate.fill(*bucket, now), seen: now },
-            None => {
-                self.make_room(now, rate);
-                Bucket { parts: rate.capacity, seen: now }
-            }
+        if let Some(bucket) = self.by_key.get(&key) {
+            return Bucket { parts: rate.fill(*bucket, now), seen: now };
         }
+        self.make_room(now, rate);
+        Bucket { parts: rate.capacity, seen: now }
     }
 
     /// A full bucket is as good as none. Where all are in use, the eighth that was seen longest ago goes.

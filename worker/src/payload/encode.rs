@@ -76,7 +76,7 @@ impl Serialize for Encodable<'_> {
     }
 }
 
-impl<'a> Encodable<'a> {
+impl Encodable<'_> {
     fn inner<'b>(&self, value: &'b dyn Val) -> Encodable<'b> {
         Encodable { value, binary: self.binary }
     }
@@ -84,7 +84,7 @@ impl<'a> Encodable<'a> {
     /// Keys are sorted, so that the same value always gives the same bytes.
     fn map<S: Serializer>(&self, map: &CelMap<'_>, serializer: S) -> Result<S::Ok, S::Error> {
         let mut entries: Vec<_> = map.inner().iter().collect();
-        entries.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        entries.sort_unstable_by_key(|(key, _)| *key);
         let mut out = serializer.serialize_map(Some(entries.len()))?;
         for (key, value) in entries {
             match key {

@@ -126,7 +126,7 @@ async fn a_message_that_is_held_and_dropped_is_no_longer_held() {
         .registry(|it| it.handler("it", flaky(&calls, u32::MAX, FailureKind::Unavailable)))
         .engine()
         .await;
-    let held = tokio::time::timeout(Duration::from_secs(60), engine.dispatch(("t", ""))).await;
+    let held = tokio::time::timeout(Duration::from_mins(1), engine.dispatch(("t", ""))).await;
     assert!(held.is_err());
     assert!(engine.health().watch().borrow().is_empty());
 }

@@ -77,7 +77,7 @@ async fn a_refused_dead_letter_holds_the_message_until_the_broker_takes_it() {
     });
     causes.changed().await.unwrap();
     assert!(causes.borrow_and_update().contains_key(class::DEAD_LETTER_REFUSED));
-    tokio::time::sleep(Duration::from_secs(600)).await;
+    tokio::time::sleep(Duration::from_mins(10)).await;
     assert!(!busy.is_finished());
     recorder.accept_all();
     let report = busy.await.unwrap();

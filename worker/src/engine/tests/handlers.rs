@@ -21,7 +21,7 @@ async fn publish_fills_its_topic_and_evaluates_its_payload() {
         payload: at("{'status': 'accepted', 'command': payload.command}"),
         qos: 2,
         retain: true,
-        expiry: Some(Duration::from_secs(60)),
+        expiry: Some(Duration::from_mins(1)),
         user_properties: vec![("device".to_owned(), at("params.device_id"))],
     };
     let (engine, _) = bed.handler(handler(Action::Publish(publish))).engine().await;
@@ -60,8 +60,7 @@ async fn what_the_broker_refuses_is_held_retried_or_given_up_by_its_code() {
     for (name, code, wanted, attempts) in table {
         let (engine, recorder) = bed("t").publish("out", "'x'").engine().await;
         recorder.refuse("out", code);
-        let ended =
-            tokio::time::timeout(Duration::from_secs(600), engine.dispatch(("t", ""))).await;
+        let ended = tokio::time::timeout(Duration::from_mins(10), engine.dispatch(("t", ""))).await;
         assert_eq!(ended.as_ref().ok().and_then(|it| it.outcome), wanted, "{name}");
         assert_eq!(ended.map_or(0, |it| it.attempts), attempts, "{name}");
     }

@@ -173,7 +173,7 @@ async fn validate_rejects_what_breaks_the_schema() {
 }
 
 fn dedup() -> Middleware {
-    let window = Duration::from_secs(60);
+    let window = Duration::from_mins(1);
     Middleware::Dedup { key: at("payload.id"), window, store: DedupStore::Memory }
 }
 
