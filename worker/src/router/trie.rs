@@ -86,15 +86,15 @@ impl Trie {
                 Level::Tail { .. } | Level::Rest => break,
             };
         }
-        let last = pattern.levels().last();
-        let is_tail = matches!(last, Some(Level::Tail { .. } | Level::Rest));
+        let end = pattern.levels().last();
+        let is_tail = matches!(end, Some(Level::Tail { .. } | Level::Rest));
         let node = &mut self.nodes[at as usize];
         let list = if is_tail { &mut node.tails } else { &mut node.ends };
         self.entries.push(Entry {
             pattern: narrow(index),
             next: *list,
             named: named(pattern),
-            has_named_tail: matches!(last, Some(Level::Tail { .. })),
+            has_named_tail: matches!(end, Some(Level::Tail { .. })),
         });
         *list = narrow(self.entries.len());
     }
@@ -125,9 +125,9 @@ impl Trie {
         let child = self.add(parent, Edge::Literal, text.len());
         self.nodes[parent as usize].has_literals = true;
         self.longest_literal = self.longest_literal.max(text.len());
-        let (hasher, hashed) = (&self.hasher, self.hash(parent, text));
+        let (hasher, hash_of_text) = (&self.hasher, self.hash(parent, text));
         self.literals.insert_unique(
-            hashed,
+            hash_of_text,
             LiteralEdge { parent, child, text: text.into() },
             |edge| hash(hasher, edge.parent, &edge.text),
         );
