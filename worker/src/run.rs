@@ -15,6 +15,7 @@
 mod database;
 mod plan;
 mod route;
+mod supervisor;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 

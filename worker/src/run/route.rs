@@ -2,10 +2,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::future::{BoxFuture, join_all, select_all};
-use routemq_mqtt::{ConnectionState, Publisher, SessionStatus};
+use routemq_mqtt::Publisher;
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, oneshot},
     task::JoinHandle,
 };
 
@@ -13,16 +12,13 @@ use super::{
     Change, Loaded, RunError, RunSettings,
     database::Connection,
     plan::{Plan, plan, worker_count},
+    supervisor::{Order, Supervisor},
 };
 use crate::{
     engine::{Engine, Resources},
     outbox::Outbox,
-    slot::{LocalSlots, Slots},
-    worker::{RunningWorker, Summary, WorkerOptions},
+    worker::Summary,
 };
-
-/// How long the publisher may take to write what is under way when everything else has stopped.
-const PUBLISHER_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Everything is right with it; nothing is subscribed yet.
 pub(super) struct Prepared {
@@ -35,9 +31,9 @@ pub(super) struct Prepared {
 
 /// What handlers reach the world with; kept over swaps.
 #[derive(Clone, Debug)]
-struct Connections {
-    publisher: Publisher,
-    database: Option<Connection>,
+pub(super) struct Connections {
+    pub(super) publisher: Publisher,
+    pub(super) database: Option<Connection>,
 }
 
 /// A route under way: a task of its own does what it is told, in order.
@@ -48,15 +44,6 @@ pub(super) struct RunningRoute {
     settings: Arc<RunSettings>,
     orders: mpsc::Sender<Order>,
     task: JoinHandle<Vec<Summary>>,
-}
-
-enum Order {
-    /// Take up a table, and run so many workers.
-    Swap(Arc<Engine>, Box<Plan>),
-    /// Answer when every worker is settled.
-    Settled(oneshot::Sender<()>),
-    /// End.
-    Stop,
 }
 
 /// Checks an object and builds its engine.
@@ -103,16 +90,8 @@ impl Prepared {
         let Self { loaded, plan, engine, connections, settings } = self;
         say_what_runs(&loaded, &plan);
         let (orders, receiver) = mpsc::channel(8);
-        let supervisor = Supervisor {
-            plan: plan.clone(),
-            engine,
-            connections: connections.clone(),
-            slots: LocalSlots::new(plan.slots.clone()),
-            workers: Vec::new(),
-            summaries: Vec::new(),
-            asked: Vec::new(),
-            settings: Arc::clone(&settings),
-        };
+        let supervisor =
+            Supervisor::new(plan.clone(), engine, connections.clone(), Arc::clone(&settings));
         let task = tokio::spawn(supervisor.run(receiver));
         RunningRoute { loaded, plan, connections, settings, orders, task }
     }
@@ -184,157 +163,5 @@ impl RunningRoute {
     pub(super) async fn stop(self) -> Vec<Summary> {
         let _ = self.orders.send(Order::Stop).await;
         self.task.await.unwrap_or_default()
-    }
-}
-
-// === The task ===
-
-struct Supervisor {
-    plan: Plan,
-    engine: Arc<Engine>,
-    connections: Connections,
-    slots: LocalSlots,
-    workers: Vec<RunningWorker>,
-    /// Of workers that have ended before the stop.
-    summaries: Vec<Summary>,
-    /// Who asked to be told when workers are settled, before there were any.
-    asked: Vec<oneshot::Sender<()>>,
-    settings: Arc<RunSettings>,
-}
-
-impl Supervisor {
-    async fn run(mut self, mut orders: mpsc::Receiver<Order>) -> Vec<Summary> {
-        if self.database_ready(&mut orders).await {
-            self.fill_slots().await;
-            for answer in std::mem::take(&mut self.asked) {
-                self.answer_when_settled(answer);
-            }
-            self.obey(&mut orders).await;
-        }
-        self.stop().await
-    }
-
-    /// Waits for the database; false: stopped meanwhile.
-    async fn database_ready(&mut self, orders: &mut mpsc::Receiver<Order>) -> bool {
-        let Some(database) = self.connections.database.clone() else { return true };
-        let (name, table) = (self.plan.name.clone(), self.engine.table().clone());
-        let settings = Arc::clone(&self.settings);
-        let ready = database.ready(&name, &table, &settings);
-        tokio::pin!(ready);
-        loop {
-            tokio::select! {
-                () = &mut ready => return true,
-                order = orders.recv() => match order {
-                    Some(Order::Swap(engine, plan)) => {
-                        self.slots = LocalSlots::new(plan.slots.clone());
-                        (self.engine, self.plan) = (engine, *plan);
-                    }
-                    Some(Order::Settled(answer)) => self.asked.push(answer),
-                    Some(Order::Stop) | None => return false,
-                },
-            }
-        }
-    }
-
-    async fn obey(&mut self, orders: &mut mpsc::Receiver<Order>) {
-        loop {
-            let order = tokio::select! {
-                order = orders.recv() => order,
-                index = taken_over(&self.workers) => {
-                    self.give_up(index).await;
-                    continue;
-                }
-            };
-            match order {
-                Some(Order::Swap(engine, plan)) => self.swap(engine, *plan).await,
-                Some(Order::Settled(answer)) => self.answer_when_settled(answer),
-                Some(Order::Stop) | None => return,
-            }
-        }
-    }
-
-    async fn swap(&mut self, engine: Arc<Engine>, plan: Plan) {
-        self.retire_beyond(&plan).await;
-        join_all(self.workers.iter().map(|worker| worker.swap(Arc::clone(&engine)))).await;
-        for slot in plan.slots.clone().filter(|slot| !self.plan.slots.contains(slot)) {
-            self.slots.release(slot).await;
-        }
-        (self.engine, self.plan) = (engine, plan);
-        self.fill_slots().await;
-    }
-
-    /// Workers whose slot is no more drain what the broker holds for them, and end their session.
-    async fn retire_beyond(&mut self, plan: &Plan) {
-        let (stay, go): (Vec<_>, Vec<_>) = std::mem::take(&mut self.workers)
-            .into_iter()
-            .partition(|worker| plan.slots.contains(&worker.identity().slot));
-        self.workers = stay;
-        let drain = self.settings.drain;
-        self.summaries.extend(join_all(go.into_iter().map(|worker| worker.retire(drain))).await);
-    }
-
-    async fn fill_slots(&mut self) {
-        while let Some(slot) = self.slots.claim().await {
-            match self.plan.session(&self.settings.client_id, slot) {
-                Ok(session) => {
-                    let options = WorkerOptions {
-                        engine: Arc::clone(&self.engine),
-                        session,
-                        slot,
-                        observer: self.settings.observer.clone(),
-                        transition: self.plan.transition,
-                    };
-                    self.workers.push(RunningWorker::start(options).await);
-                }
-                Err(error) => {
-                    tracing::error!(route = %self.plan.name, slot, %error, "no worker for this slot");
-                }
-            }
-        }
-    }
-
-    fn answer_when_settled(&self, answer: oneshot::Sender<()>) {
-        let settled = join_all(self.workers.iter().map(RunningWorker::settled));
-        tokio::spawn(async move {
-            settled.await;
-            let _ = answer.send(());
-        });
-    }
-
-    /// The broker is the arbiter of slots: whoever connected last has it.
-    async fn give_up(&mut self, index: usize) {
-        let worker = self.workers.swap_remove(index);
-        tracing::error!(worker = %worker.identity(), "stopped: its slot is held by another process");
-        self.summaries.push(worker.stop(Duration::ZERO).await);
-    }
-
-    async fn stop(mut self) -> Vec<Summary> {
-        let drain = self.settings.drain;
-        let stopped = join_all(self.workers.drain(..).map(|worker| worker.stop(drain))).await;
-        self.connections.publisher.stop(PUBLISHER_PATIENCE).await;
-        if let Some(database) = &self.connections.database {
-            database.close().await;
-        }
-        self.summaries.extend(stopped);
-        self.summaries
-    }
-}
-
-/// The first worker whose client id another connection has taken.
-async fn taken_over(workers: &[RunningWorker]) -> usize {
-    if workers.is_empty() {
-        return std::future::pending().await;
-    }
-    let lost =
-        |worker: &RunningWorker| -> BoxFuture<'static, ()> { Box::pin(lost(worker.status())) };
-    select_all(workers.iter().map(lost)).await.1
-}
-
-async fn lost(mut status: watch::Receiver<SessionStatus>) {
-    let taken = |status: &SessionStatus| {
-        matches!(status.connection, ConnectionState::Waiting { taken_over: true, .. })
-    };
-    if status.wait_for(taken).await.is_err() {
-        std::future::pending::<()>().await;
     }
 }
