@@ -17,6 +17,7 @@
 //! Nothing outlives the process. No TLS, no WebSocket, no login, no topic aliases: for development only.
 
 mod connection;
+mod deal;
 mod filter;
 mod session;
 mod state;
