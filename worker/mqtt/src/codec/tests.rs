@@ -1,1 +1,267 @@
+use bytes::BufMut;
+use proptest::prelude::*;
+use rumqttc::v5::mqttbytes::{
+    self,
+    v5::{PubAck, PubComp, PubRec, PubRel, Publish, PublishProperties},
+};
+
 use super::*;
+use crate::{Properties, QoS};
+
+fn frames(bytes: &[u8]) -> (Vec<Frame>, Option<Fault>) {
+    let (mut whole, mut fault) = split_frames(&mut BytesMut::from(bytes), 1024 * 1024);
+    let mut frames = Vec::new();
+    loop {
+        match next_frame(&mut whole) {
+            Ok(Some(frame)) => frames.push(frame),
+            Ok(None) => return (frames, fault),
+            Err(error) => fault = Some(error),
+        }
+    }
+}
+
+fn one(bytes: &[u8]) -> Result<Incoming, Fault> {
+    let (frames, fault) = frames(bytes);
+    fault.map_or(Ok(()), Err)?;
+    decode(&frames[0])
+}
+
+fn written(packet: &Packet) -> BytesMut {
+    let mut out = BytesMut::new();
+    packet.write(&mut out, None).unwrap();
+    out
+}
+
+#[test]
+fn acknowledgements_are_written_as_rumqttc_writes_them() {
+    for (kind, packet) in [
+        (Kind::PubAck, Packet::PubAck(PubAck::new(515, None))),
+        (Kind::PubRec, Packet::PubRec(PubRec::new(515, None))),
+        (Kind::PubRel, Packet::PubRel(PubRel::new(515, None))),
+        (Kind::PubComp, Packet::PubComp(PubComp::new(515, None))),
+    ] {
+        let mut out = BytesMut::new();
+        ack(kind, 515, &mut out);
+        assert_eq!(out, written(&packet), "{kind:?}");
+    }
+    let mut ping = BytesMut::new();
+    pingreq(&mut ping);
+    assert_eq!(ping, written(&Packet::PingReq(mqttbytes::v5::PingReq)));
+}
+
+#[test]
+fn frames_are_split_where_they_end_and_the_rest_stays() {
+    let mut buffer = BytesMut::from(&[0xD0, 0, 0x40, 2, 0, 1, 0x40, 2, 0][..]);
+    let (mut whole, fault) = split_frames(&mut buffer, 100);
+    assert_eq!((whole.len(), buffer.len(), fault), (6, 3, None));
+    assert_eq!(next_frame(&mut whole).unwrap().unwrap().kind, Kind::PingResp);
+    assert_eq!(next_frame(&mut whole).unwrap().unwrap().body, [0, 1][..]);
+    assert!(next_frame(&mut whole).unwrap().is_none());
+    buffer.put_u8(2);
+    assert_eq!(split_frames(&mut buffer, 100).0.len(), 4);
+}
+
+#[test]
+fn good_frames_before_a_bad_one_are_kept() {
+    let (frames, fault) = frames(&[0xD0, 0, 0x40, 2, 0, 1, 0x00, 0]);
+    assert_eq!(frames.len(), 2);
+    assert_eq!(fault.unwrap().code, reason::MALFORMED_PACKET);
+}
+
+#[test]
+fn a_frame_of_exactly_the_limit_passes_and_one_byte_more_does_not() {
+    let mut buffer = BytesMut::from(&[0x30, 4, 0, 1, b'a', 0][..]);
+    assert_eq!(split_frames(&mut buffer.clone(), 6).0.len(), 6);
+    let (whole, fault) = split_frames(&mut buffer, 5);
+    assert_eq!((whole.len(), fault.unwrap().code), (0, reason::PACKET_TOO_LARGE));
+}
+
+#[test]
+fn short_forms_are_understood() {
+    for (bytes, expected) in [
+        (&[0xE0, 0][..], Incoming::Disconnect { code: 0, detail: None }),
+        (&[0xE0, 1, 0x8B], Incoming::Disconnect { code: 0x8B, detail: None }),
+        (&[0xE0, 2, 0x8B, 0], Incoming::Disconnect { code: 0x8B, detail: None }),
+        (&[0x40, 2, 0, 5], Incoming::PubAck { id: 5, code: 0 }),
+        (&[0x40, 3, 0, 5, 0x10], Incoming::PubAck { id: 5, code: 0x10 }),
+        (&[0x40, 4, 0, 5, 0x87, 0], Incoming::PubAck { id: 5, code: 0x87 }),
+        (&[0x90, 4, 0, 5, 0, 1], Incoming::SubAck { id: 5, codes: Bytes::from_static(&[1]) }),
+    ] {
+        assert_eq!(one(bytes), Ok(expected), "{bytes:?}");
+    }
+}
+
+#[test]
+fn a_reason_string_is_passed_on() {
+    let packet = [0xE0, 7, 0x98, 5, 0x1F, 0, 2, b'h', b'i'];
+    let expected = Incoming::Disconnect { code: 0x98, detail: Some("hi".to_owned()) };
+    assert_eq!(one(&packet), Ok(expected));
+}
+
+#[test]
+fn strings_longer_than_mqtt_allows_are_not_written() {
+    let long = "x".repeat(65_536);
+    let payload = Bytes::new();
+    let message = Outbound {
+        topic: &long,
+        payload: &payload,
+        qos: QoS::AtMostOnce,
+        retain: false,
+        properties: None,
+    };
+    let mut out = BytesMut::new();
+    assert!(encode_publish(&message, 0, &mut out).is_err());
+    let properties =
+        Properties { user: vec![(long.clone(), String::new())], ..Properties::default() };
+    let message = Outbound { topic: "a", properties: Some(&properties), ..message };
+    assert!(encode_publish(&message, 0, &mut out).is_err());
+    assert!(out.is_empty());
+}
+
+fn text() -> impl Strategy<Value = String> {
+    "[a-zäß/ ]{0,20}"
+}
+
+prop_compose! {
+    fn any_properties()(
+        payload_format_indicator in prop::option::of(0_u8..2),
+        message_expiry_interval in any::<Option<u32>>(),
+        response_topic in prop::option::of(text()),
+        correlation_data in prop::option::of(any::<Vec<u8>>()),
+        user_properties in prop::collection::vec((text(), text()), 0..3),
+        subscription_identifiers in prop::collection::vec(1_usize..268_435_456, 0..4),
+        content_type in prop::option::of(text()),
+    ) -> PublishProperties {
+        PublishProperties {
+            payload_format_indicator,
+            message_expiry_interval,
+            topic_alias: None,
+            response_topic,
+            correlation_data: correlation_data.map(Bytes::from),
+            user_properties,
+            subscription_identifiers,
+            content_type,
+        }
+    }
+}
+
+prop_compose! {
+    fn any_publish()(
+        topic in "[a-zäß/ $]{1,30}",
+        payload in any::<Vec<u8>>(),
+        qos in 0_u8..3,
+        id in 1_u16..,
+        retain: bool,
+        dup: bool,
+        properties in prop::option::of(any_properties()),
+    ) -> Publish {
+        let qos = mqttbytes::qos(qos).unwrap();
+        let first = qos == mqttbytes::QoS::AtMostOnce;
+        Publish {
+            dup: dup && !first,
+            qos,
+            retain,
+            topic: topic.into(),
+            pkid: if first { 0 } else { id },
+            payload: payload.into(),
+            properties,
+        }
+    }
+}
+
+/// What rumqttc's decoder makes of the same packet, in our types.
+fn translated(own: Publish) -> Received {
+    let from = own.properties.unwrap_or_default();
+    let subscriptions = from
+        .subscription_identifiers
+        .iter()
+        .map(|identifier| u32::try_from(*identifier).unwrap())
+        .collect();
+    let properties = Properties {
+        message_expiry: from.message_expiry_interval,
+        response_topic: from.response_topic,
+        correlation_data: from.correlation_data,
+        content_type: from.content_type,
+        payload_is_utf8: from.payload_format_indicator.map(|flag| flag == 1),
+        user: from.user_properties,
+    };
+    let kept = properties != Properties::default();
+    let publish = crate::Publish {
+        topic: own.topic.try_into().unwrap(),
+        payload: own.payload,
+        qos: [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce][own.qos as usize],
+        retain: own.retain,
+        duplicate: own.dup,
+        subscriptions,
+        properties: kept.then(|| Box::new(properties)),
+    };
+    Received { publish, id: own.pkid }
+}
+
+proptest! {
+    #[test]
+    fn publish_is_decoded_as_rumqttc_decodes_it(publish in any_publish()) {
+        let bytes = written(&Packet::Publish(publish));
+        let Ok(Packet::Publish(theirs)) = Packet::read(&mut bytes.clone(), None) else {
+            panic!("rumqttc does not read what it wrote");
+        };
+        prop_assert_eq!(one(&bytes), Ok(Incoming::Publish(translated(theirs))));
+    }
+
+    #[test]
+    fn our_publish_is_what_rumqttc_reads(
+        topic in "[a-z/]{1,20}",
+        payload in any::<Vec<u8>>(),
+        user in prop::collection::vec((text(), text()), 0..3),
+    ) {
+        let properties = Properties { user: user.clone(), ..Properties::default() };
+        let payload = Bytes::from(payload);
+        let message = Outbound {
+            topic: &topic,
+            payload: &payload,
+            qos: QoS::AtLeastOnce,
+            retain: true,
+            properties: Some(&properties),
+        };
+        let mut out = BytesMut::new();
+        encode_publish(&message, 3, &mut out).unwrap();
+        let Ok(Packet::Publish(read)) = Packet::read(&mut out, None) else {
+            panic!("not a PUBLISH");
+        };
+        prop_assert_eq!((&read.topic[..], &read.payload, read.pkid), (topic.as_bytes(), &payload, 3));
+        prop_assert_eq!(read.properties.map(|own| own.user_properties).unwrap_or_default(), user);
+    }
+
+    #[test]
+    fn no_bytes_make_the_decoder_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let (frames, _) = frames(&bytes);
+        for frame in frames {
+            let _ = decode(&frame);
+        }
+    }
+
+    #[test]
+    fn no_body_makes_the_decoder_panic(
+        kind in prop::sample::select(vec![0x20_u8, 0x30, 0x32, 0x34, 0x3A, 0x40, 0x50, 0x62, 0x70, 0x90, 0xB0, 0xD0, 0xE0]),
+        body in prop::collection::vec(prop_oneof![3 => 0_u8..5, 1 => any::<u8>()], 0..100),
+    ) {
+        let len = u8::try_from(body.len()).unwrap();
+        let _ = one(&[&[kind, len], body.as_slice()].concat());
+    }
+
+    /// A valid packet with one byte changed: understood otherwise or refused, never a panic.
+    #[test]
+    fn no_single_wrong_byte_makes_the_decoder_panic(
+        publish in any_publish(),
+        at: prop::sample::Index,
+        byte: u8,
+    ) {
+        let mut bytes = written(&Packet::Publish(publish));
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        let (frames, _) = frames(&bytes);
+        for frame in frames {
+            let _ = decode(&frame);
+        }
+    }
+}
