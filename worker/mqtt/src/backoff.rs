@@ -45,7 +45,9 @@ mod tests {
     #[test]
     fn a_connection_that_held_starts_small_again() {
         let mut backoff = Backoff::new(Duration::from_secs(30));
-        (0..9).for_each(|_| drop(backoff.next(1.0)));
+        for _ in 0..9 {
+            let _ = backoff.next(1.0);
+        }
         backoff.reset();
         assert_eq!(backoff.next(1.0), FIRST);
     }

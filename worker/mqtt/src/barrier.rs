@@ -14,7 +14,7 @@ const QUIET: Duration = Duration::from_secs(2);
 /// A barrier message that doesn't come back while the session is idle for this long never will.
 const SILENCE: Duration = Duration::from_secs(10);
 /// Without a barrier, under constant traffic, nobody waits longer than this.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// How a barrier passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,7 +181,6 @@ impl Barrier {
     pub(crate) fn tick(&mut self, now: Instant, idle_since: Option<Instant>) -> Option<Passed> {
         let idle = |since: Instant| idle_since.map(|idle| now.duration_since(idle.max(since)));
         match self.phase {
-            Phase::Idle => None,
             Phase::Echo { since, .. } => {
                 if idle(since) >= Some(SILENCE) {
                     self.fall_back(since.max(idle_since.unwrap_or(since)));
@@ -193,7 +192,7 @@ impl Barrier {
             Phase::Quiet { since } if now.duration_since(since) >= PATIENCE => {
                 Some(self.pass(Passed::GaveUp))
             }
-            Phase::Quiet { .. } => None,
+            Phase::Idle | Phase::Quiet { .. } => None,
         }
     }
 

@@ -42,7 +42,7 @@ impl SessionConfig {
             tls: TlsConfig::default(),
             keep_alive: Duration::from_secs(15),
             clean_start: false,
-            session_expiry: Duration::from_secs(3600),
+            session_expiry: Duration::from_hours(1),
             receive_maximum: 1000,
             maximum_packet_size: 1024 * 1024,
             connect_timeout: Duration::from_secs(10),

@@ -58,7 +58,7 @@ pub struct SubscriptionIds {
     /// 0: none, which MQTT never sends.
     first: u32,
     /// Those after the first; a broker that merges overlapping filters sends several.
-    rest: Option<Box<Vec<u32>>>,
+    rest: Vec<u32>,
 }
 
 impl SubscriptionIds {
@@ -67,7 +67,7 @@ impl SubscriptionIds {
         if self.first == 0 {
             self.first = identifier;
         } else if identifier != 0 {
-            self.rest.get_or_insert_default().push(identifier);
+            self.rest.push(identifier);
         }
     }
 
@@ -84,7 +84,7 @@ impl SubscriptionIds {
     /// In the order of the packet.
     pub fn iter(&self) -> impl Iterator<Item = u32> {
         let first = (self.first != 0).then_some(self.first);
-        first.into_iter().chain(self.rest.iter().flat_map(|rest| rest.iter().copied()))
+        first.into_iter().chain(self.rest.iter().copied())
     }
 }
 

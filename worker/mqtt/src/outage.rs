@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::{SessionConfig, transport::without_login};
 
 /// While an outage lasts, it is recalled this often.
-const REMINDER: Duration = Duration::from_secs(300);
+const REMINDER: Duration = Duration::from_mins(5);
 
 /// The current outage, if there is one.
 #[derive(Debug)]

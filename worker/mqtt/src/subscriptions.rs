@@ -57,14 +57,18 @@ impl Subscriptions {
     /// message falls between two filters that overlap.
     pub(crate) fn want(&mut self, wanted: Vec<Subscription>) {
         let names: Vec<String> = wanted.iter().map(|wish| wish.filter.clone()).collect();
-        wanted.into_iter().for_each(|wish| self.join(wish));
+        for wish in wanted {
+            self.join(wish);
+        }
         let gone: Vec<String> = self
             .entries
             .iter()
             .filter(|(name, entry)| entry.wanted.is_some() && !names.contains(name))
             .map(|(name, _)| name.clone())
             .collect();
-        gone.into_iter().for_each(|name| self.leave(&name));
+        for name in gone {
+            self.leave(&name);
+        }
         self.changed = true;
     }
 
@@ -117,7 +121,9 @@ impl Subscriptions {
         }
         let wishes: Vec<Subscription> =
             self.entries.values().filter_map(|entry| entry.wanted.clone()).collect();
-        wishes.into_iter().for_each(|wish| self.ask(wish));
+        for wish in wishes {
+            self.ask(wish);
+        }
         let leaving = self.entries.iter().filter(|(_, entry)| entry.wanted.is_none());
         self.queue.extend(leaving.map(|(name, _)| Request::Unsubscribe(name.clone())));
         self.changed = true;

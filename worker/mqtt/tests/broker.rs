@@ -1,5 +1,12 @@
 //! The session and the publisher against a real mosquitto.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test ends at the first surprise, its helpers as well"
+)]
+
 mod support;
 
 use std::{collections::HashSet, time::Duration};

@@ -1,5 +1,12 @@
 //! A broker that breaks the rules: a clear error, the right DISCONNECT, another attempt, no panic.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test ends at the first surprise, its helpers as well"
+)]
+
 mod support;
 
 use std::time::Duration;

@@ -1,5 +1,12 @@
 //! TLS and WebSocket against a real mosquitto, with certificates made for each test.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test ends at the first surprise, its helpers as well"
+)]
+
 mod support;
 
 use std::path::{Path, PathBuf};

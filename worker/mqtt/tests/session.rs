@@ -1,5 +1,12 @@
 //! What a session says and does, seen by a broker that plays by the rules.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test ends at the first surprise, its helpers as well"
+)]
+
 mod support;
 
 use std::time::{Duration, Instant};

@@ -164,7 +164,7 @@ impl Outbound<'_> {
 
     /// Strings and binary fields have two bytes for their length.
     fn fits(&self) -> bool {
-        let short = |len: usize| len <= usize::from(u16::MAX);
+        let short = |len: usize| u16::try_from(len).is_ok();
         short(self.topic.len())
             && self.properties.is_none_or(|properties| {
                 let text = |text: &Option<String>| text.as_ref().is_none_or(|t| short(t.len()));

@@ -86,7 +86,7 @@ impl Driver {
         let mut backoff = Backoff::new(self.config.max_backoff);
         loop {
             let config = Arc::clone(&self.config);
-            let (reason, taken_over) = match self.unless_stopped(connect(&config)).await {
+            let (reason, taken_over) = match self.unless_stopped(Box::pin(connect(&config))).await {
                 None => break,
                 Some(Err(error)) => (sentence(&error), false),
                 Some(Ok((link, accepted))) => {

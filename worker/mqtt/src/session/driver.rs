@@ -95,7 +95,7 @@ impl<R: Receiver> Driver<R> {
         let mut backoff = Backoff::new(self.config.max_backoff);
         let stop = loop {
             let config = Arc::clone(&self.config);
-            let (reason, taken_over) = match self.meanwhile(connect(&config)).await {
+            let (reason, taken_over) = match self.meanwhile(Box::pin(connect(&config))).await {
                 Err(stop) => break stop,
                 Ok(Err(error)) => (sentence(&error), false),
                 Ok(Ok((link, accepted))) => {

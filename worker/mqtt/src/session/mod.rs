@@ -128,7 +128,9 @@ impl Acks {
 
     /// The same for several at once.
     pub fn done_all(&self, tokens: &[AckToken]) {
-        tokens.iter().for_each(|token| self.done(*token));
+        for token in tokens {
+            self.done(*token);
+        }
     }
 }
 

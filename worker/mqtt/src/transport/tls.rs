@@ -58,19 +58,16 @@ fn client_config(config: &TlsConfig) -> Result<ClientConfig, TlsError> {
 
 fn roots(config: &TlsConfig) -> Result<RootCertStore, TlsError> {
     let mut store = RootCertStore::empty();
-    match &config.ca {
-        Some(path) => {
-            for certificate in certificates(path)? {
-                store.add(certificate).map_err(TlsError::Unusable)?;
-            }
+    if let Some(path) = &config.ca {
+        for certificate in certificates(path)? {
+            store.add(certificate).map_err(TlsError::Unusable)?;
         }
-        None => {
-            // Some of a system's certificates may be unreadable; the rest is as good.
-            store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            if store.is_empty() {
-                return Err(TlsError::NoRoots);
-            }
-        }
+        return Ok(store);
+    }
+    // Some of a system's certificates may be unreadable; the rest is as good.
+    store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if store.is_empty() {
+        return Err(TlsError::NoRoots);
     }
     Ok(store)
 }

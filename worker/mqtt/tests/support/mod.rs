@@ -1,6 +1,12 @@
 //! What the suites share: a real broker, a receiver that remembers, ways to wait for a condition.
 
-#![allow(dead_code, unreachable_pub, reason = "each suite uses its part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    missing_debug_implementations,
+    reason = "each suite uses its part"
+)]
 
 pub mod mosquitto;
 pub mod proxy;
@@ -101,7 +107,7 @@ impl Listener {
         let wait = log.wait_for(|_| condition(&self.seen.lock().unwrap()));
         match tokio::time::timeout(SOON, wait).await {
             Ok(result) => drop(result.unwrap()),
-            Err(_) => panic!("never came: {what}; {} deliveries", self.seen().deliveries.len()),
+            Err(late) => panic!("{late}: {what}; {} deliveries", self.seen().deliveries.len()),
         }
     }
 
@@ -120,7 +126,7 @@ impl Listener {
         let result = tokio::time::timeout(SOON, status.wait_for(|now| condition(now))).await;
         match result {
             Ok(status) => status.unwrap().clone(),
-            Err(_) => panic!("never came: {what}; {:?}", self.handle.status().borrow()),
+            Err(late) => panic!("{late}: {what}; {:?}", self.handle.status().borrow()),
         }
     }
 
