@@ -40,8 +40,8 @@ pub(super) fn build(
     if !builder.problems.is_empty() {
         return Err(builder.problems);
     }
-    let matcher = Matcher::new(table.routes.iter().map(|route| &route.pattern));
-    Ok(Engine { inner: Arc::new(Inner { table, matcher, routes, shared }) })
+    let matcher = Arc::new(Matcher::new(table.routes.iter().map(|route| &route.pattern)));
+    Ok(Engine { inner: Arc::new(Inner { table: Arc::new(table), matcher, routes, shared }) })
 }
 
 fn shared(table: &Table, registry: &Registry, resources: &Resources) -> Shared {
@@ -71,6 +71,7 @@ impl<'a> Builder<'a> {
         let steps = route.middleware.iter().enumerate();
         let steps = steps
             .filter_map(|(at, step)| self.step(&format!("{field}.middleware[{at}]"), step))
+            .map(Arc::new)
             .collect();
         let handlers = route.handlers.iter().enumerate();
         let handlers = handlers
@@ -85,7 +86,7 @@ impl<'a> Builder<'a> {
             handlers,
             dead_letter: route.dead_letter.clone(),
             shared: Arc::clone(shared),
-            counters: RouteCounters::default(),
+            counters: Arc::new(RouteCounters::default()),
         })
     }
 

@@ -60,8 +60,8 @@ pub struct Engine {
 
 #[derive(Debug)]
 struct Inner {
-    table: Table,
-    matcher: Matcher,
+    table: Arc<Table>,
+    matcher: Arc<Matcher>,
     routes: Vec<Arc<Compiled>>,
     shared: Arc<Shared>,
 }
@@ -135,11 +135,27 @@ pub(crate) struct Shared {
 #[derive(Debug)]
 pub(crate) struct Compiled {
     pub(crate) info: Arc<RouteInfo>,
-    pub(crate) steps: Vec<Step>,
-    pub(crate) handlers: Vec<handler::Compiled>,
+    pub(crate) steps: Vec<Arc<Step>>,
+    pub(crate) handlers: Arc<[handler::Compiled]>,
     pub(crate) dead_letter: Option<TopicTemplate>,
     pub(crate) shared: Arc<Shared>,
-    pub(crate) counters: RouteCounters,
+    pub(crate) counters: Arc<RouteCounters>,
+}
+
+impl Compiled {
+    fn for_another_worker(&self) -> Self {
+        let steps = self.steps.iter();
+        Self {
+            info: Arc::clone(&self.info),
+            steps: steps
+                .map(|step| step.afresh().map_or_else(|| Arc::clone(step), Arc::new))
+                .collect(),
+            handlers: Arc::clone(&self.handlers),
+            dead_letter: self.dead_letter.clone(),
+            shared: Arc::clone(&self.shared),
+            counters: Arc::clone(&self.counters),
+        }
+    }
 }
 
 /// What a route's messages went through, beyond their outcome. Counted from the engine's start.
@@ -210,6 +226,21 @@ impl Engine {
         build::build(table, registry, &resources)
     }
 
+    /// The same engine for another worker of this process: what a worker remembers (rate limits, keys of `dedup`) starts
+    /// empty and is its own, as it would be in a pod; everything else is shared.
+    #[must_use]
+    pub fn for_another_worker(&self) -> Self {
+        let inner = &self.inner;
+        let routes = inner.routes.iter().map(|route| Arc::new(route.for_another_worker()));
+        let inner = Inner {
+            table: Arc::clone(&inner.table),
+            matcher: Arc::clone(&inner.matcher),
+            routes: routes.collect(),
+            shared: Arc::clone(&inner.shared),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
     /// Finds the route of a message.
     ///
     /// # Errors
@@ -253,6 +284,6 @@ impl Engine {
 
     /// The counters of a route, by its index in the table.
     pub fn counters(&self, route: usize) -> Option<&RouteCounters> {
-        self.inner.routes.get(route).map(|route| &route.counters)
+        self.inner.routes.get(route).map(|route| &*route.counters)
     }
 }

@@ -68,6 +68,11 @@ impl Dedup {
         Self { key, seen: Arc::new(Seen { window, keys: Mutex::default() }) }
     }
 
+    /// The same step, no key remembered.
+    pub(crate) fn afresh(&self) -> Self {
+        Self::new(self.key.clone(), self.seen.window)
+    }
+
     pub(crate) async fn run(&self, message: Message, next: Next, shared: &Shared) -> Outcome {
         let key: Arc<str> = match shared.evaluator.text(&self.key, &message) {
             Ok(key) => key.into(),

@@ -55,6 +55,15 @@ pub(crate) enum Entered {
 }
 
 impl Step {
+    /// The step with nothing remembered, for another worker; `None` where it remembers nothing.
+    pub(crate) fn afresh(&self) -> Option<Self> {
+        match self {
+            Self::RateLimit(limit) => Some(Self::RateLimit(limit.afresh())),
+            Self::Around(Around::Dedup(dedup)) => Some(Self::Around(Around::Dedup(dedup.afresh()))),
+            _ => None,
+        }
+    }
+
     pub(crate) fn around(&self) -> Option<&Around> {
         match self {
             Self::Around(around) => Some(around),

@@ -64,6 +64,17 @@ impl RateLimit {
         Self { rate, key, action, hasher: RandomState::new(), buckets: Mutex::default() }
     }
 
+    /// The same limit with full buckets.
+    pub(crate) fn afresh(&self) -> Self {
+        Self {
+            rate: self.rate,
+            key: self.key.clone(),
+            action: self.action,
+            hasher: RandomState::new(),
+            buckets: Mutex::default(),
+        }
+    }
+
     pub(crate) async fn enter(
         &self,
         message: &Message,

@@ -105,7 +105,8 @@ impl Supervisor {
 
     async fn swap(&mut self, engine: Arc<Engine>, plan: Plan) {
         self.retire_beyond(&plan).await;
-        join_all(self.workers.iter().map(|worker| worker.swap(Arc::clone(&engine)))).await;
+        let own = || Arc::new(engine.for_another_worker());
+        join_all(self.workers.iter().map(|worker| worker.swap(own()))).await;
         for slot in plan.slots.clone().filter(|slot| !self.plan.slots.contains(slot)) {
             self.slots.release(slot).await;
         }
@@ -128,7 +129,7 @@ impl Supervisor {
             match self.plan.session(&self.settings.client_id, slot) {
                 Ok(session) => {
                     let options = WorkerOptions {
-                        engine: Arc::clone(&self.engine),
+                        engine: Arc::new(self.engine.for_another_worker()),
                         session,
                         slot,
                         observer: self.settings.observer.clone(),

@@ -106,6 +106,18 @@ async fn beyond_the_rate_limit_a_message_ends_as_the_action_says() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn each_worker_of_a_process_has_the_whole_limit_of_its_own() {
+    let (first, _) = limited(RateLimitAction::Drop).engine().await;
+    let second = first.for_another_worker();
+    for engine in [first, second] {
+        assert!(engine.dispatch(("devices/1", "")).await.is_done());
+        assert!(engine.dispatch(("devices/1", "")).await.is_done());
+        let third = engine.dispatch(("devices/1", "")).await.outcome;
+        assert_eq!(third, Some(FinalOutcome::Dropped(class::RATE_LIMITED)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_delayed_message_waits_its_turn() {
     let (engine, _) = limited(RateLimitAction::Delay).engine().await;
     let start = Instant::now();
