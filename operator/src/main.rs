@@ -152,7 +152,10 @@ async fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> Result<(), MainError> {
     let settings = arguments.defaults.settings();
     match arguments.command {
-        Some(Command::Render { file }) => Ok(print!("{}", render::render(&file, &settings)?)),
+        Some(Command::Render { file }) => {
+            print!("{}", render::render(&file, &settings)?);
+            Ok(())
+        }
         None => operate(arguments, settings).await,
     }
 }
