@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use clap::Args;
 use routemq_mqtt::{
-    Acks, ConnectionState, Credentials, Login, Receiver, Session, SessionConfig, SessionHandle,
-    SessionStatus,
+    Acks, ConnectionState, Credentials, Delivery, End, FilterState, Login, Publisher, Receiver,
+    Session, SessionConfig, SessionHandle, SessionStatus,
 };
 use routemq_worker::config::broker_url;
 
@@ -37,6 +37,22 @@ impl BrokerArguments {
         config.receive_maximum = u16::MAX;
         Ok(config)
     }
+
+    /// A publisher whose broker is known to answer.
+    pub(crate) async fn publisher(&self, what: &str) -> Result<Publisher, Failure> {
+        let config = self.session(what)?;
+        // A session asks once and tells why it fails; the publisher would try for ever.
+        let probe = connect(config.clone(), |_| Nobody).await?;
+        probe.stop(End::Discard, Duration::from_secs(1)).await;
+        Ok(Publisher::spawn(config))
+    }
+}
+
+/// Subscribes to nothing, so nothing comes.
+struct Nobody;
+
+impl Receiver for Nobody {
+    fn deliver(&mut self, _delivery: Delivery) {}
 }
 
 /// `mqtt://user:password@host`: the login goes with CONNECT, not into messages about the URL.
@@ -78,6 +94,29 @@ pub(crate) async fn connect<R: Receiver>(
         }
         _ => Err(Failure::world(format!("cannot connect to {url}"))),
     }
+}
+
+/// Waits for every SUBACK; a refused filter is the user's to mend.
+pub(crate) async fn granted(session: &SessionHandle, filters: &[String]) -> Result<(), Failure> {
+    let mut status = session.status();
+    let answered = status.wait_for(|status| {
+        let answer = |filter| status.filters.get(filter);
+        filters
+            .iter()
+            .all(|filter| answer(filter).is_some_and(|state| *state != FilterState::Pending))
+    });
+    let wait = tokio::time::timeout(Duration::from_secs(10), answered).await;
+    let Ok(Ok(status)) = wait else {
+        return Err(Failure::world("the broker did not answer the subscription within 10 s"));
+    };
+    for (filter, state) in &status.filters {
+        if let FilterState::Refused { code, reason } = state {
+            return Err(Failure::input(format!(
+                "the broker refused the filter {filter:?}: {reason} (0x{code:02x})"
+            )));
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod check;
 mod connection;
 #[cfg(feature = "dev-broker")]
 mod dev;
+mod dlq;
 mod documents;
 mod explain;
 mod failure;
@@ -13,6 +14,7 @@ mod init;
 mod publish;
 mod run;
 mod signals;
+mod sqlite_file;
 mod style;
 mod subscribe;
 
@@ -59,6 +61,8 @@ enum Command {
     Pub(publish::Pub),
     /// Watch messages
     Sub(subscribe::Sub),
+    /// List, show and replay dead letters
+    Dlq(dlq::Dlq),
     /// Print the CustomResourceDefinition
     #[command(after_help = "Example: routemq crd | kubectl apply --server-side -f -")]
     Crd,
@@ -107,6 +111,7 @@ fn execute(command: Command) -> Ended {
         Command::Match(matching) => matching.execute(),
         Command::Pub(publish) => on_runtime(publish.execute()),
         Command::Sub(subscribe) => on_runtime(subscribe.execute()),
+        Command::Dlq(dlq) => on_runtime(dlq.execute()),
         Command::Crd => print(&routemq_crds::crd_yaml()),
         Command::Completions { shell } => completions(shell),
         Command::Version { output } => version(output),

@@ -4,14 +4,9 @@ use std::{io::Read, path::PathBuf, process::ExitCode, time::Duration};
 
 use bytes::Bytes;
 use clap::Args;
-use routemq_mqtt::{Delivery, End, Outgoing, Properties, Publisher, QoS, Receiver};
+use routemq_mqtt::{Outgoing, Properties, Publisher, QoS};
 
-use super::{
-    Ended,
-    connection::{self, BrokerArguments},
-    failure::Failure,
-    style,
-};
+use super::{Ended, connection::BrokerArguments, failure::Failure, style};
 
 /// How long a message may take to be confirmed.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -86,11 +81,7 @@ impl Pub {
     pub(crate) async fn execute(self) -> Ended {
         topic_name(&self.topic)?;
         let message = self.message()?;
-        let config = self.broker.session("pub")?;
-        // A session asks once and tells why it fails; the publisher would try for ever.
-        let probe = connection::connect(config.clone(), |_| Nobody).await?;
-        probe.stop(End::Discard, Duration::from_secs(1)).await;
-        let publisher = Publisher::spawn(config);
+        let publisher = self.broker.publisher("pub").await?;
         let sent = self.send(&publisher, message).await;
         publisher.stop(Duration::from_secs(2)).await;
         let unheard = sent?;
@@ -165,13 +156,6 @@ fn topic_name(topic: &str) -> Result<(), Failure> {
         )));
     }
     Ok(())
-}
-
-/// Subscribes to nothing, so nothing comes.
-struct Nobody;
-
-impl Receiver for Nobody {
-    fn deliver(&mut self, _delivery: Delivery) {}
 }
 
 #[cfg(test)]

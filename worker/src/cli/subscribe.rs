@@ -4,9 +4,7 @@ use std::{fmt::Write as _, process::ExitCode, time::Duration};
 
 use chrono::Local;
 use clap::Args;
-use routemq_mqtt::{
-    Acks, Delivery, End, FilterState, Publish, QoS, Receiver, SessionHandle, Subscription,
-};
+use routemq_mqtt::{Acks, Delivery, End, Publish, QoS, Receiver, Subscription};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -78,7 +76,8 @@ impl Sub {
         })
         .await?;
         session.subscribe_to(self.subscriptions()).await;
-        self.granted(&session).await?;
+        connection::granted(&session, &self.filters).await?;
+        eprintln!("note: watching {}; Ctrl-C ends", self.filters.join(", "));
         let deadline = self.timeout.map(Duration::from_secs);
         let over = tokio::select! {
             over = self.watch(&mut incoming, given.as_ref()) => over?,
@@ -102,30 +101,6 @@ impl Sub {
             identifier: u32::try_from(index + 1).unwrap_or(1),
         };
         filters.map(subscription).collect()
-    }
-
-    /// Waits for every SUBACK; a refused filter is the user's to mend.
-    async fn granted(&self, session: &SessionHandle) -> Result<(), Failure> {
-        let mut status = session.status();
-        let answered = status.wait_for(|status| {
-            let answer = |filter| status.filters.get(filter);
-            self.filters
-                .iter()
-                .all(|filter| answer(filter).is_some_and(|state| *state != FilterState::Pending))
-        });
-        let wait = tokio::time::timeout(Duration::from_secs(10), answered).await;
-        let Ok(Ok(status)) = wait else {
-            return Err(Failure::world("the broker did not answer the subscription within 10 s"));
-        };
-        for (filter, state) in &status.filters {
-            if let FilterState::Refused { code, reason } = state {
-                return Err(Failure::input(format!(
-                    "the broker refused the filter {filter:?}: {reason} (0x{code:02x})"
-                )));
-            }
-        }
-        eprintln!("note: watching {}; Ctrl-C ends", self.filters.join(", "));
-        Ok(())
     }
 
     async fn watch(
@@ -171,7 +146,8 @@ fn line(publish: &Publish, paint: Paint) -> String {
     format!("{}  {}  {payload}{retained}\n", paint.dim(&time), paint.cyan(&publish.topic))
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// The first 32 bytes.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     let mut shown = String::with_capacity(65);
     for byte in bytes.iter().take(32) {
         // Writing to a String does not fail.

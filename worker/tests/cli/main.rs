@@ -9,6 +9,7 @@
 
 mod check;
 mod dev;
+mod dlq;
 mod examples;
 mod help;
 mod init;

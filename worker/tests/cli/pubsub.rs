@@ -9,14 +9,14 @@ use tokio::net::TcpListener;
 use crate::program::{Running, command, ended, run};
 
 /// A broker on a thread of its own; it ends with the test.
-struct Place {
+pub(crate) struct Place {
     broker: Broker,
     _runtime: tokio::runtime::Runtime,
     folder: tempfile::TempDir,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
@@ -28,7 +28,7 @@ impl Place {
         Self { broker, _runtime: runtime, folder: tempfile::tempdir().unwrap() }
     }
 
-    fn command(&self, arguments: &[&str]) -> std::process::Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> std::process::Command {
         let mut command = command(self.folder.path(), arguments);
         let address = self.broker.address();
         command.env("MQTT_BROKER", address.ip().to_string());
@@ -36,14 +36,14 @@ impl Place {
         command
     }
 
-    fn sub(&self, arguments: &[&str]) -> Running {
+    pub(crate) fn sub(&self, arguments: &[&str]) -> Running {
         let arguments: Vec<_> = ["sub"].iter().chain(arguments).copied().collect();
         let mut sub = Running::start(self.command(&arguments));
         sub.wait_for("watching");
         sub
     }
 
-    fn publish(&self, arguments: &[&str]) {
+    pub(crate) fn publish(&self, arguments: &[&str]) {
         let arguments: Vec<_> = ["pub"].iter().chain(arguments).copied().collect();
         let ended = ended(&mut self.command(&arguments));
         assert_eq!(ended.code, 0, "{}", ended.err);

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{database::File, load::Load, sample::Sampler};
+use super::{load::Load, sample::Sampler};
 use crate::cli::{
     failure::Failure,
+    sqlite_file::File,
     style::{self, Paint},
 };
 

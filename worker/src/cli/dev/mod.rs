@@ -4,7 +4,6 @@
 //! documents read again when they are saved.
 
 mod banner;
-mod database;
 mod line;
 mod load;
 mod reload;
@@ -27,8 +26,18 @@ use routemq_worker::{
 use tokio::net::TcpListener;
 use url::Url;
 
-use super::{Ended, failure::Failure, publish::rate, signals::Signals, style::Paint};
+use super::{
+    Ended,
+    failure::Failure,
+    publish::rate,
+    signals::Signals,
+    sqlite_file::{File, Place},
+    style::Paint,
+};
 use line::Lines;
+
+/// Where rows go.
+const DATABASE: Place = Place { name: "dev.db", option: "--database" };
 
 /// Runs MqttRoutes on this machine: broker and database included, reloads on save, a line a message.
 #[derive(Args, Debug)]
@@ -65,7 +74,7 @@ impl Dev {
         let mut signals = Signals::listen()?;
         let loaded = load::load(&self)?;
         let broker = self.broker().await?;
-        let database = database::path(self.database.clone())?;
+        let database = DATABASE.path(self.database.clone())?;
         let paint = Paint::stdout();
         let (lines, printer) = line::start(&loaded, &broker, paint);
         let settings = run_settings(&broker, &database, lines)?;
@@ -124,11 +133,7 @@ fn start_logging() -> Result<(), Failure> {
     Ok(())
 }
 
-fn run_settings(
-    broker: &Broker,
-    database: &database::File,
-    lines: Lines,
-) -> Result<RunSettings, Failure> {
+fn run_settings(broker: &Broker, database: &File, lines: Lines) -> Result<RunSettings, Failure> {
     let url = Url::parse(&broker.url())
         .map_err(|error| Failure::world("cannot start the broker").because(&error))?;
     Ok(RunSettings {

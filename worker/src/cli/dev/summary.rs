@@ -7,7 +7,7 @@ use routemq_worker::{
     worker::{RouteTotals, Summary, Totals},
 };
 
-use super::database::File;
+use crate::cli::sqlite_file::File;
 use crate::cli::{
     Ended, print as write,
     style::{self, Paint},
