@@ -135,6 +135,7 @@ impl Bed {
             observer: Some(Arc::new(self.tally.clone())),
             database_away: DatabaseAway::Wait,
             create_tables: false,
+            journal: routemq_worker::journal::Journal::default(),
         }
     }
 

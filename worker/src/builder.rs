@@ -8,6 +8,7 @@ use crate::{
     Engine, Outbox, Registry, Resources, Secrets,
     config::{BadSetting, Environment, EnvironmentError, Settings},
     handler::Handler,
+    journal::Journal,
     middleware::Middleware,
     run::{DatabaseAway, Loaded, RunError, RunSettings, run},
     worker::Summary,
@@ -48,6 +49,7 @@ pub struct Worker {
     secrets: Option<PathBuf>,
     slot: Option<u32>,
     drain: Duration,
+    scratch: Option<PathBuf>,
 }
 
 /// Why a worker does not run.
@@ -95,6 +97,7 @@ impl Worker {
             secrets: None,
             slot: None,
             drain: Duration::from_secs(30),
+            scratch: std::env::var_os("ROUTEMQ_SCRATCH").map(PathBuf::from),
         }
     }
 
@@ -116,6 +119,13 @@ impl Worker {
     #[must_use]
     pub fn slot(mut self, slot: u32) -> Self {
         self.slot = Some(slot);
+        self
+    }
+
+    /// Keeps a journal of crashes there (see [`Journal`]). Default: the folder that `ROUTEMQ_SCRATCH` names.
+    #[must_use]
+    pub fn scratch(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.scratch = Some(folder.into());
         self
     }
 
@@ -223,6 +233,7 @@ impl Worker {
             observer: None,
             database_away: DatabaseAway::Wait,
             create_tables: false,
+            journal: self.scratch.as_deref().map(Journal::open_or_go_without).unwrap_or_default(),
         }
     }
 }

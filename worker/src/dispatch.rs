@@ -66,6 +66,13 @@ impl Incoming {
         self
     }
 
+    /// Sent once more by the broker, because it was not acknowledged (the DUP flag).
+    #[must_use]
+    pub fn sent_again(mut self) -> Self {
+        self.publish.duplicate = true;
+        self
+    }
+
     /// With this user property, after those it has.
     #[must_use]
     pub fn user_property(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {

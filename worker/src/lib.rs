@@ -16,6 +16,7 @@ mod eval;
 pub mod extract;
 pub mod handler;
 pub mod health;
+pub mod journal;
 pub mod logging;
 pub mod message;
 pub mod middleware;

@@ -61,6 +61,8 @@ pub mod class {
     pub const TIMEOUT: Reason = "Timeout";
     /// Custom code panicked.
     pub const PANIC: Reason = "Panic";
+    /// The process died, several times, while it handled the message.
+    pub const CRASH: Reason = "Crash";
     /// The broker is away, or has not confirmed a publish in time.
     pub const BROKER: Reason = "Broker";
     /// The broker refused a publish.

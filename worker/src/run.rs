@@ -26,6 +26,7 @@ use url::Url;
 use self::route::RunningRoute;
 use crate::{
     database::DatabaseError,
+    journal::Journal,
     registry::Registry,
     secrets::{SecretError, Secrets},
     slot::ClientIdError,
@@ -57,6 +58,8 @@ pub struct RunSettings {
     pub database_away: DatabaseAway,
     /// Whether missing tables are created (SQLite only).
     pub create_tables: bool,
+    /// Finds a message that kills the process; [`Journal::default`] does not look for one.
+    pub journal: Journal,
 }
 
 /// What happens where a database does not answer at the start.
@@ -180,7 +183,9 @@ impl Running {
             prepared.push((name_of(&loaded.table), route::prepare(loaded, &settings).await?));
         }
         let started = prepared.into_iter().map(|(name, it)| (name, it.start()));
-        Ok(Self { routes: started.collect(), settings })
+        let (routes, journal) = (started.collect(), settings.journal.clone());
+        tokio::spawn(async move { journal.survived().await });
+        Ok(Self { settings, routes })
     }
 
     /// Takes the documents as they are now: everything that ought to run. Gives what changed, by name.
@@ -224,7 +229,9 @@ impl Running {
     /// sessions are left with the broker (durable) or ended (ephemeral).
     pub async fn stop(self) -> Vec<Summary> {
         let stopped = self.routes.into_values().map(RunningRoute::stop);
-        futures::future::join_all(stopped).await.concat()
+        let summaries = futures::future::join_all(stopped).await.concat();
+        self.settings.journal.close();
+        summaries
     }
 }
 

@@ -7,6 +7,7 @@ use routemq_crds::{document::Documents, table::Table};
 use routemq_worker::{
     Registry, Secrets,
     config::Settings,
+    journal::Journal,
     logging,
     run::{DatabaseAway, Loaded, RunError, RunSettings, Running, totals},
     worker::Summary,
@@ -34,6 +35,9 @@ pub(crate) struct Run {
     /// A folder per Secret or ConfigMap, a file per key, as Kubernetes mounts them
     #[arg(long, value_name = "DIR")]
     secrets: Option<PathBuf>,
+    /// Keeps a journal of crashes there, so that a message that kills the process again and again becomes a dead letter
+    #[arg(long, value_name = "DIR", env = "ROUTEMQ_SCRATCH")]
+    scratch: Option<PathBuf>,
     /// How long a stop lets handlers finish
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     drain: u64,
@@ -96,6 +100,7 @@ impl Run {
             observer: None,
             database_away: DatabaseAway::Wait,
             create_tables: false,
+            journal: self.scratch.as_deref().map(Journal::open_or_go_without).unwrap_or_default(),
         }
     }
 }

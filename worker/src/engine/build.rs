@@ -51,6 +51,7 @@ fn shared(table: &Table, registry: &Registry, resources: &Resources) -> Shared {
         states: registry.states().clone(),
         health: resources.health.clone(),
         worker: Arc::clone(&resources.worker),
+        journal: resources.journal.clone(),
         timeout: table.delivery.timeout,
         max_attempts: table.delivery.max_attempts.max(1),
         order_by: table.delivery.order_by.clone(),

@@ -5,8 +5,9 @@ use std::sync::{Arc, atomic::Ordering};
 use super::{Compiled, chain};
 use crate::{
     dead_letter,
+    journal::{Journal, Permit},
     message::{Message, Received},
-    outcome::{Failure, Final, FinalOutcome, Outcome},
+    outcome::{Failure, Final, FinalOutcome, Outcome, class},
     retry::Retry,
 };
 
@@ -15,8 +16,31 @@ const LOG_EACH: u64 = 1000;
 
 /// Runs a message to its end.
 pub(super) async fn handle(route: &Arc<Compiled>, message: Message) -> Final {
+    match route.shared.journal.careful() {
+        None => finish(route, Arc::clone(message.received()), settle(route, message)).await,
+        Some(journal) => carefully(journal, route, message).await,
+    }
+}
+
+/// The same after crashes: a message that killed the process is not handled any more.
+async fn carefully(journal: &Journal, route: &Arc<Compiled>, message: Message) -> Final {
     let received = Arc::clone(message.received());
-    let outcome = match settle(route, message).await {
+    match journal.permit(&received).await {
+        Permit::Handle(_until_the_end) => finish(route, received, settle(route, message)).await,
+        Permit::Poison => finish(route, received, async { Outcome::Failed(crash()) }).await,
+    }
+}
+
+fn crash() -> Failure {
+    Failure::permanent(class::CRASH, "the worker died each time while it handled this message")
+}
+
+async fn finish(
+    route: &Compiled,
+    received: Arc<Received>,
+    outcome: impl Future<Output = Outcome>,
+) -> Final {
+    let outcome = match outcome.await {
         Outcome::Done => FinalOutcome::Done,
         Outcome::Dropped(reason) => FinalOutcome::Dropped(reason),
         Outcome::Rejected(reason) => FinalOutcome::Rejected(reason),

@@ -43,6 +43,7 @@ use crate::{
     eval::Evaluator,
     handler,
     health::Health,
+    journal::Journal,
     message::{Message, RouteInfo},
     middleware::Step,
     outbox::Outbox,
@@ -79,6 +80,8 @@ pub struct Resources {
     pub health: Health,
     /// The worker's name, in dead letters.
     pub worker: Arc<str>,
+    /// Finds a message that kills the process.
+    pub journal: Journal,
 }
 
 impl Resources {
@@ -90,6 +93,7 @@ impl Resources {
             database: None,
             health: Health::default(),
             worker: Arc::from("worker"),
+            journal: Journal::default(),
         }
     }
 
@@ -111,6 +115,12 @@ impl Resources {
         Self { health, ..self }
     }
 
+    /// With this journal of crashes.
+    #[must_use]
+    pub fn with_journal(self, journal: Journal) -> Self {
+        Self { journal, ..self }
+    }
+
     /// With this worker's name.
     #[must_use]
     pub fn with_worker(self, worker: impl Into<Arc<str>>) -> Self {
@@ -126,6 +136,7 @@ pub(crate) struct Shared {
     pub(crate) states: States,
     pub(crate) health: Health,
     pub(crate) worker: Arc<str>,
+    pub(crate) journal: Journal,
     pub(crate) timeout: Duration,
     pub(crate) max_attempts: u32,
     pub(crate) order_by: Option<Expression>,

@@ -74,7 +74,8 @@ async fn build(
 ) -> Result<Arc<Engine>, RunError> {
     let mut resources = Resources::new(Outbox::Broker(connections.publisher.clone()))
         .with_secrets(loaded.secrets.clone())
-        .with_worker(plan.name.clone());
+        .with_worker(plan.name.clone())
+        .with_journal(settings.journal.clone());
     if let Some(connection) = &connections.database {
         resources = resources.with_database(connection.database());
     }

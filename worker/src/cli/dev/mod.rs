@@ -20,6 +20,7 @@ use routemq_worker::{
     Registry,
     broker::Broker,
     config::{Environment, LogFormat, Settings},
+    journal::Journal,
     logging,
     run::{DatabaseAway, RunSettings, Running},
 };
@@ -148,6 +149,7 @@ fn run_settings(broker: &Broker, database: &File, lines: Lines) -> Result<RunSet
         observer: Some(Arc::new(lines)),
         database_away: DatabaseAway::Fail,
         create_tables: true,
+        journal: Journal::default(),
     })
 }
 
