@@ -1,20 +1,14 @@
-# Shared by build, up and down. Sourced, never run.
+# Shared by build, up, load and down. Sourced, never run.
 # shellcheck shell=bash
 
 CLUSTER_SRC=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 CLUSTER_RUN=${ROUTEMQ_CLUSTER_RUN:-${TMPDIR:-/tmp}/routemq-cluster}
+# Where the built tools are: outside the checkout.
+CLUSTER_CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/routemq/cluster
 KUBERNETES_VERSION=$(awk '$1 == "k8s.io/kubernetes" { print $2 }' "$CLUSTER_SRC/kubernetes/go.mod")
-GO_WANTED=$(awk '$1 == "go" { print $2 }' "$CLUSTER_SRC/kubernetes/go.mod")
 
 say() { printf '%s\n' "$*" >&2; }
 die() { say "cluster: $*"; exit 1; }
-
-# Where the built tools are: outside the checkout, keyed by what was pinned.
-cluster_cache() {
-  local key
-  key=$(cat "$CLUSTER_SRC"/*/go.mod "$CLUSTER_SRC"/*/go.sum | sha256sum | cut -c1-16)
-  printf '%s\n' "${XDG_CACHE_HOME:-$HOME/.cache}/routemq/cluster/$key"
-}
 
 # A loopback TCP port that nobody listens on just now, below those that outgoing connections take.
 free_port() {
@@ -25,14 +19,27 @@ free_port() {
   done
 }
 
+# What puts a command into the namespaces of the cluster in $dir: nothing for a control plane alone, which has none.
+into_namespaces() {
+  inside=()
+  [ -e "$dir/pid/init" ] || return 0
+  inside=(nsenter --target "$(cat "$dir/pid/init")" --mount --net --pid --)
+}
+
 # start NAME COMMAND…: in the background of the cluster in $dir, its own session, pid and log kept.
 start() {
   local name=$1; shift
-  setsid "$@" >"$dir/log/$name.log" 2>&1 </dev/null &
+  setsid ${inside[@]+"${inside[@]}"} "$@" >"$dir/log/$name.log" 2>&1 </dev/null 9>&- &
   printf '%s\n' $! >"$dir/pid/$name"
 }
 
-alive() { [ -e "$dir/pid/$1" ] && kill -0 "$(cat "$dir/pid/$1")" 2>/dev/null; }
+# running PID: whether that process is there and belongs to the cluster in $dir. After a restart of the machine the number may be a stranger's;
+# every command of a cluster names its folder.
+running() {
+  if [ -d /proc/self ]; then grep -qF -- "$dir" "/proc/$1/cmdline" 2>/dev/null; else ps -ww -o args= -p "$1" | grep -qF -- "$dir"; fi
+}
+
+alive() { [ -e "$dir/pid/$1" ] && running "$(cat "$dir/pid/$1")"; }
 
 # await NAME SECONDS COMMAND…: until the command succeeds; dies with the log when NAME dies or time is over.
 await() {
@@ -44,12 +51,20 @@ await() {
   done
 }
 
+# gone PID: awaits its end, 10 s at most.
+gone() {
+  local try
+  for try in $(seq 100); do running "$1" || return 0; sleep 0.1; done
+  return 1
+}
+
 # stop NAME: TERM, then KILL after 10 s.
 stop() {
   local pid
   pid=$(cat "$dir/pid/$1" 2>/dev/null) || return 0
-  kill -TERM "$pid" 2>/dev/null || { rm -f "$dir/pid/$1"; return 0; }
-  for _ in $(seq 100); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
-  kill -KILL "$pid" 2>/dev/null
+  if running "$pid"; then
+    kill -TERM "$pid" 2>/dev/null
+    gone "$pid" || kill -KILL "$pid" 2>/dev/null
+  fi
   rm -f "$dir/pid/$1"
 }
