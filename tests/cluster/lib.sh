@@ -1,6 +1,9 @@
 # Shared by build, up, load and down. Sourced, never run.
 # shellcheck shell=bash
 
+# Where a normal user's PATH does not look.
+PATH=$PATH:/usr/sbin:/usr/local/sbin:/sbin
+
 CLUSTER_SRC=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 CLUSTER_RUN=${ROUTEMQ_CLUSTER_RUN:-${TMPDIR:-/tmp}/routemq-cluster}
 # Where the built tools are: outside the checkout.
@@ -31,6 +34,7 @@ start() {
   local name=$1; shift
   setsid ${inside[@]+"${inside[@]}"} "$@" >"$dir/log/$name.log" 2>&1 </dev/null 9>&- &
   printf '%s\n' $! >"$dir/pid/$name"
+  disown # or bash tells of its end
 }
 
 # running PID: whether that process is there and belongs to the cluster in $dir. After a restart of the machine the number may be a stranger's;

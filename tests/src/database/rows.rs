@@ -21,7 +21,7 @@ pub enum Rows {
 
 impl Rows {
     /// Opened at the first statement.
-    pub(super) fn mysql(url: &str) -> Self {
+    pub fn mysql(url: &str) -> Self {
         let options = MySqlPoolOptions::new().max_connections(2).acquire_timeout(PATIENCE);
         Self::MySql(options.connect_lazy(url).expect("the harness makes good URLs"))
     }
