@@ -104,7 +104,9 @@ fn routemq_words(line: &str) -> Option<Vec<String>> {
 fn check_command(block: &Block, line: &str, words: &[String]) {
     let command = words.first().filter(|word| !word.starts_with('-'));
     let Some(command) = command else { return };
-    let output = Command::new(routemq_binary()).args([command, "--help"]).output().unwrap();
+    // With its subcommand, where it has one.
+    let named = words.iter().take_while(|word| word.chars().all(|c| c.is_ascii_lowercase()));
+    let output = Command::new(routemq_binary()).args(named).arg("--help").output().unwrap();
     let help = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{}: {line}: no such command", block.place());
     for option in words.iter().filter(|word| word.starts_with("--") && word.len() > 2) {
