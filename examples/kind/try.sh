@@ -64,6 +64,6 @@ step "Yours now"
 cat <<'END'
   kubectl --namespace fleet edit mqttroute/devices
   kubectl --namespace fleet logs deployment/devices-worker --follow
-  routemq pub --broker mqtt://127.0.0.1:1883 devices/d-18/telemetry '{"temperature": 90}'     (on the cluster of kind-config.yaml)
+  routemq pub devices/d-18/telemetry '{"temperature": 90}'     (kind-config.yaml maps the broker to 127.0.0.1:1883)
   kind delete cluster --name routemq
 END
