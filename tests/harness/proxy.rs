@@ -4,7 +4,8 @@ use std::{
 };
 
 use routemq_tests::{
-    Client, ClientConfig, Direction, Frame, Mosquitto, MosquittoConfig, Proxy, Received, Verdict,
+    Client, ClientConfig, Direction, Frame, Line, Mosquitto, MosquittoConfig, Proxy, Received,
+    Verdict,
 };
 use rumqttc::v5::mqttbytes::QoS;
 use tokio::{
@@ -61,6 +62,30 @@ async fn what_is_paused_comes_later() {
     let mut back = [0; 3];
     timeout(LONG, stream.read_exact(&mut back)).await.unwrap().unwrap();
     assert_eq!(&back, b"two");
+}
+
+#[tokio::test]
+async fn a_slow_line_brings_everything_late_and_in_order() {
+    let (proxy, mut stream) = echo().await;
+    let (delay, jitter) = (Duration::from_millis(50), Duration::from_millis(30));
+    proxy.behave(Line { delay, jitter, loss: 0.2 });
+    let sent: Vec<u8> = (0..200).collect();
+    let started = std::time::Instant::now();
+    let (mut read, mut write) = stream.split();
+    let write_each = async {
+        for byte in &sent {
+            write.write_all(&[*byte]).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    };
+    let mut back = vec![0; sent.len()];
+    let both = async { tokio::join!(write_each, read.read_exact(&mut back)) };
+    timeout(LONG, both).await.unwrap().1.unwrap();
+    assert_eq!(back, sent);
+    // Both ways; and what is sent together is on the way together.
+    let took = started.elapsed();
+    let shortest = 2 * delay.saturating_sub(jitter);
+    assert!((shortest..LONG / 4).contains(&took), "{took:?}");
 }
 
 #[tokio::test]

@@ -29,7 +29,7 @@ mod proxy;
 mod worker;
 
 pub use certificates::{Authority, Certificate};
-pub use client::{Client, ClientConfig, Received};
+pub use client::{Client, ClientConfig, Feeder, Received};
 pub use cluster::{ControlPlane, folder};
 pub use database::{Database, MariaDb, MariaDbConfig, Postgres, PostgresConfig, Rows};
 pub use directory::Directory;
@@ -38,5 +38,5 @@ pub use mosquitto::{Mosquitto, MosquittoConfig, MosquittoTls};
 pub use port::free_port;
 pub use process::{Launch, Owner, Process, Signal};
 pub use program::{program, version_of};
-pub use proxy::{Direction, Frame, Proxy, Verdict};
+pub use proxy::{Direction, Frame, Line, Proxy, Verdict};
 pub use worker::{WorkerConfig, WorkerProcess, operator_binary, routemq_binary};

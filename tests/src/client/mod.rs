@@ -2,6 +2,7 @@
 //! background task, acknowledgements counted one by one.
 
 mod config;
+mod feeder;
 mod wire;
 
 use std::{collections::VecDeque, net::SocketAddr, time::Duration};
@@ -17,6 +18,7 @@ use rumqttc::v5::mqttbytes::{
 use tokio::time::{Instant, timeout};
 
 pub use config::ClientConfig;
+pub use feeder::Feeder;
 use wire::Wire;
 
 /// A connected client. Dropping it closes the socket without DISCONNECT.

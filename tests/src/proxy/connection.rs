@@ -1,6 +1,6 @@
 //! One proxied connection: two pumps that end together.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{collections::VecDeque, io, net::SocketAddr};
 
 use bytes::BytesMut;
 use tokio::{
@@ -10,9 +10,13 @@ use tokio::{
         tcp::{ReadHalf, WriteHalf},
     },
     sync::{broadcast, watch},
+    time::{Instant, sleep_until},
 };
 
-use super::{Controls, Direction, Frame, Mode, Tap, Verdict};
+use super::{Controls, Direction, Frame, Line, Mode, Tap, Verdict};
+
+/// On the way on a slow line, at most; then the sender meets back-pressure.
+const ON_THE_WAY: usize = 1024 * 1024;
 
 /// One direction of a connection.
 struct Pump<'a> {
@@ -23,6 +27,10 @@ struct Pump<'a> {
     mode: watch::Receiver<Mode>,
     tap: Option<Tap>,
     read: BytesMut,
+    /// On the way, each with the time of its arrival; in order.
+    held: VecDeque<(Instant, BytesMut)>,
+    /// Arrived, and maybe not a whole packet yet.
+    arrived: BytesMut,
 }
 
 pub(super) async fn serve(
@@ -63,6 +71,8 @@ async fn forward(
         mode: controls.mode.subscribe(),
         tap: tap.clone(),
         read: BytesMut::with_capacity(64 * 1024),
+        held: VecDeque::new(),
+        arrived: BytesMut::new(),
     };
     let to_broker = pump(Direction::ToBroker, client_read, server_write).run();
     let to_client = pump(Direction::ToClient, server_read, client_write).run();
@@ -84,31 +94,63 @@ fn reset(stream: &TcpStream) {
 impl Pump<'_> {
     /// Until the sender closes (`Ok`), or the connection breaks or is to be cut (`Err`).
     async fn run(mut self) -> io::Result<()> {
-        loop {
-            let _ = self.mode.wait_for(|mode| *mode != Mode::Pause).await;
-            if self.from.read_buf(&mut self.read).await? == 0 {
-                return self.to.shutdown().await;
-            }
-            // Read again: it may have changed while nothing came.
-            let mode = *self.mode.wait_for(|mode| *mode != Mode::Pause).await.map_err(closed)?;
-            match mode {
-                Mode::Swallow => self.read.clear(),
-                Mode::Pass(delay) => self.pass(delay).await?,
-                Mode::Pause | Mode::Refuse => {}
+        let mut open = true;
+        while open || !self.held.is_empty() || !self.read.is_empty() {
+            let mode = *self.mode.borrow_and_update();
+            self.take_in(mode).await?;
+            let reads = open && mode != Mode::Pause && self.on_the_way() < ON_THE_WAY;
+            let due = self.held.front().map(|(due, _)| *due).filter(|_| mode != Mode::Pause);
+            tokio::select! {
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                    self.arrive().await?;
+                }
+                changed = self.mode.changed() => changed.map_err(closed)?,
+                read = self.from.read_buf(&mut self.read), if reads => open = read? > 0,
             }
         }
+        self.to.shutdown().await
     }
 
-    async fn pass(&mut self, delay: Duration) -> io::Result<()> {
-        if !delay.is_zero() {
-            tokio::time::sleep(delay).await;
+    fn on_the_way(&self) -> usize {
+        self.held.iter().map(|(_, bytes)| bytes.len()).sum()
+    }
+
+    /// What was read goes on its way, or is lost.
+    async fn take_in(&mut self, mode: Mode) -> io::Result<()> {
+        match mode {
+            Mode::Pass(line) if !self.read.is_empty() => {
+                let bytes = self.read.split();
+                if line == Line::default() && self.held.is_empty() {
+                    self.arrived.unsplit(bytes);
+                    return self.pass().await;
+                }
+                let before = self.held.back().map(|(due, _)| *due);
+                let due = Instant::now() + line.takes();
+                self.held.push_back((before.map_or(due, |before| before.max(due)), bytes));
+            }
+            Mode::Swallow => {
+                self.read.clear();
+                self.held.clear();
+            }
+            Mode::Pass(_) | Mode::Pause | Mode::Refuse => {}
         }
+        Ok(())
+    }
+
+    async fn arrive(&mut self) -> io::Result<()> {
+        if let Some((_, bytes)) = self.held.pop_front() {
+            self.arrived.unsplit(bytes);
+        }
+        self.pass().await
+    }
+
+    async fn pass(&mut self) -> io::Result<()> {
         let Some(tap) = self.tap.clone() else {
-            self.to.write_all(&self.read).await?;
-            self.read.clear();
+            self.to.write_all(&self.arrived).await?;
+            self.arrived.clear();
             return Ok(());
         };
-        while let Some(frame) = Frame::take(&mut self.read) {
+        while let Some(frame) = Frame::take(&mut self.arrived) {
             let verdict = tap(self.number, self.direction, &frame);
             self.follow(verdict, &frame).await?;
         }

@@ -1,6 +1,7 @@
 //! MQTT's framing: the first byte, the remaining length, the rest.
 
 use bytes::{Buf, Bytes, BytesMut};
+use rumqttc::v5::mqttbytes::v5::Packet;
 
 /// Which way a packet goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,7 +33,11 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// PUBLISH (MQTT 5, 2.1.2).
+    /// CONNECT (MQTT 5, 2.1.2).
+    pub const CONNECT: u8 = 1;
+    /// CONNACK.
+    pub const CONNACK: u8 = 2;
+    /// PUBLISH.
     pub const PUBLISH: u8 = 3;
     /// PUBACK.
     pub const PUBACK: u8 = 4;
@@ -44,12 +49,21 @@ impl Frame {
     pub const PUBCOMP: u8 = 7;
     /// SUBSCRIBE.
     pub const SUBSCRIBE: u8 = 8;
+    /// SUBACK.
+    pub const SUBACK: u8 = 9;
     /// UNSUBSCRIBE.
     pub const UNSUBSCRIBE: u8 = 10;
     /// PINGREQ.
     pub const PINGREQ: u8 = 12;
     /// DISCONNECT.
     pub const DISCONNECT: u8 = 14;
+
+    /// A packet as it stands on the wire.
+    pub fn of(packet: &Packet) -> Self {
+        let mut bytes = BytesMut::new();
+        packet.write(&mut bytes, None).expect("the packet is well-formed");
+        Self::take(&mut bytes).expect("it is whole")
+    }
 
     /// The packet type.
     pub fn kind(&self) -> u8 {
@@ -83,20 +97,38 @@ impl Frame {
         body.get(..length)
     }
 
+    /// The client identifier of a CONNECT of MQTT 5 (3.1.3.1).
+    pub fn client_id(&self) -> Option<&str> {
+        if self.kind() != Self::CONNECT {
+            return None;
+        }
+        // The protocol's name, its version, flags and keep-alive.
+        let mut body = self.bytes.get(self.header + 10..)?;
+        let (properties, rest) = variable_length(body)?;
+        body = body.get(rest + properties..)?;
+        let length = usize::from(body.try_get_u16().ok()?);
+        std::str::from_utf8(body.get(..length)?).ok()
+    }
+
     /// Takes one packet from what was read; `None` where it is not all there.
     pub(super) fn take(read: &mut BytesMut) -> Option<Self> {
-        let mut length = 0;
-        for (i, &byte) in read.iter().skip(1).take(4).enumerate() {
-            length |= usize::from(byte & 0x7f) << (7 * i);
-            if byte & 0x80 == 0 {
-                let header = i + 2;
-                let whole = header + length;
-                return (read.len() >= whole)
-                    .then(|| Self { bytes: read.split_to(whole).freeze(), header });
-            }
-        }
-        None
+        let (length, size) = variable_length(read.get(1..)?)?;
+        let header = 1 + size;
+        let whole = header + length;
+        (read.len() >= whole).then(|| Self { bytes: read.split_to(whole).freeze(), header })
     }
+}
+
+/// A variable byte integer (MQTT 5, 1.5.5) and how many bytes it takes; `None` where it is not all there.
+fn variable_length(bytes: &[u8]) -> Option<(usize, usize)> {
+    let mut value = 0;
+    for (i, &byte) in bytes.iter().take(4).enumerate() {
+        value |= usize::from(byte & 0x7f) << (7 * i);
+        if byte & 0x80 == 0 {
+            return Some((value, i + 1));
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -113,6 +145,16 @@ mod tests {
         );
         let ping = Frame::take(&mut read).unwrap();
         assert_eq!((ping.kind(), ping.packet_id(), read.len()), (Frame::PINGREQ, None, 0));
+    }
+
+    #[test]
+    fn a_connect_gives_its_client_id() {
+        let mut read = BytesMut::from(
+            &b"\x10\x14\x00\x04MQTT\x05\x02\x00\x0f\x05\x11\x00\x00\x00\x0a\x00\x02w0"[..],
+        );
+        let connect = Frame::take(&mut read).unwrap();
+        assert_eq!((connect.kind(), connect.client_id()), (Frame::CONNECT, Some("w0")));
+        assert_eq!(connect.topic(), None);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod connection;
 mod frame;
+mod line;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -16,6 +17,7 @@ use tokio::{
 };
 
 pub use frame::{Direction, Frame, Verdict};
+pub use line::Line;
 
 /// What to do with each packet; the first argument counts the connections from 1.
 pub(crate) type Tap = Arc<dyn Fn(u64, Direction, &Frame) -> Verdict + Send + Sync>;
@@ -29,10 +31,10 @@ pub struct Proxy {
 }
 
 /// What connections do at the moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Mode {
-    /// Forward, each read held back for this long.
-    Pass(Duration),
+    /// Forward over such a line.
+    Pass(Line),
     /// Read nothing: the senders' buffers fill.
     Pause,
     /// Read and discard, both ways: a half-open connection.
@@ -65,7 +67,7 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let controls = Controls {
-            mode: watch::Sender::new(Mode::Pass(Duration::ZERO)),
+            mode: watch::Sender::new(Mode::Pass(Line::default())),
             cut: broadcast::Sender::new(1),
         };
         let task = tokio::spawn(accept(listener, target, controls.clone(), tap));
@@ -105,12 +107,17 @@ impl Proxy {
 
     /// Holds each read back for `delay`, both ways.
     pub fn delay(&self, delay: Duration) {
-        self.set(Mode::Pass(delay));
+        self.behave(Line { delay, ..Line::default() });
+    }
+
+    /// Forwards as such a line would, both ways.
+    pub fn behave(&self, line: Line) {
+        self.set(Mode::Pass(line));
     }
 
     /// Forwards again at once. What was swallowed stays lost.
     pub fn heal(&self) {
-        self.set(Mode::Pass(Duration::ZERO));
+        self.behave(Line::default());
     }
 
     fn set(&self, mode: Mode) {
