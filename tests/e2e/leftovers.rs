@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use routemq_tests::{Directory, Launch, Process, Signal, eventually, folder};
+use routemq_tests::{Directory, Launch, Process, Signal, eventually, folder, processes_naming};
 
 const PATIENCE: Duration = Duration::from_secs(90);
 
@@ -92,8 +92,9 @@ impl Marks {
 
     /// Processes and mounts that name its folder, its link, its control groups.
     fn traces(&self) -> Vec<String> {
-        let mut found = named("cmdline", &self.folder);
-        found.extend(named("mountinfo", &self.folder));
+        let named = ["cmdline", "mountinfo"].map(|file| processes_naming(&self.folder, file));
+        let mut found: Vec<_> =
+            named.concat().iter().map(|path| path.display().to_string()).collect();
         found.extend(printed("ip", &["-oneline", "link", "show", "dev", &self.link]));
         found.extend(printed(
             "find",
@@ -116,16 +117,6 @@ fn fixed_names() -> Vec<String> {
     ];
     found.extend(printed("find", &folders));
     found
-}
-
-/// Files of that name in /proc that hold the path `run`.
-fn named(file: &str, run: &Path) -> Vec<String> {
-    let name = run.as_os_str().as_encoded_bytes();
-    let holds = |path: &PathBuf| {
-        fs::read(path).is_ok_and(|text| text.windows(name.len()).any(|part| part == name))
-    };
-    let files = entries(Path::new("/proc")).into_iter().map(|process| process.join(file));
-    files.filter(holds).map(|path| path.display().to_string()).collect()
 }
 
 fn printed(program: &str, arguments: &[&str]) -> Vec<String> {

@@ -8,6 +8,7 @@
 )]
 
 mod broker;
+mod cluster;
 mod database;
 mod process;
 mod proxy;

@@ -36,7 +36,7 @@ pub use directory::Directory;
 pub use eventually::{ensure, eventually};
 pub use mosquitto::{Mosquitto, MosquittoConfig, MosquittoTls};
 pub use port::free_port;
-pub use process::{Launch, Owner, Process, Signal};
+pub use process::{Launch, Owner, Process, Signal, processes_naming};
 pub use program::{program, version_of};
 pub use proxy::{Direction, Frame, Line, Proxy, Verdict};
 pub use worker::{WorkerConfig, WorkerProcess, operator_binary, routemq_binary};

@@ -1,6 +1,7 @@
 //! Child processes: started, signalled by their pid, ended with their handle.
 
 mod launch;
+mod naming;
 mod spawn;
 mod tree;
 
@@ -14,6 +15,7 @@ use std::{
 use rustix::process::{Pid, kill_process};
 
 pub use launch::{Launch, Owner};
+pub use naming::processes_naming;
 pub use rustix::process::Signal;
 
 use crate::eventually;
