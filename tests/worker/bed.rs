@@ -13,6 +13,7 @@ use routemq_tests::{Mosquitto, MosquittoConfig, ensure, eventually};
 use routemq_worker::{
     Message, Registry, Secrets,
     extract::Config,
+    report::Reporter,
     run::{DatabaseAway, Loaded, RunSettings, Running},
     worker::{Observer, Record},
 };
@@ -135,6 +136,7 @@ impl Bed {
             observer: Some(Arc::new(self.tally.clone())),
             database_away: DatabaseAway::Wait,
             create_tables: false,
+            report: Reporter::default(),
             journal: routemq_worker::journal::Journal::default(),
         }
     }

@@ -10,6 +10,7 @@ use crate::{
     handler::Handler,
     journal::Journal,
     middleware::Middleware,
+    report::Reporter,
     run::{DatabaseAway, Loaded, RunError, RunSettings, run},
     worker::Summary,
 };
@@ -234,6 +235,7 @@ impl Worker {
             database_away: DatabaseAway::Wait,
             create_tables: false,
             journal: self.scratch.as_deref().map(Journal::open_or_go_without).unwrap_or_default(),
+            report: Reporter::default(),
         }
     }
 }

@@ -24,6 +24,7 @@ pub mod outbox;
 pub mod outcome;
 pub mod payload;
 pub mod registry;
+pub mod report;
 mod retry;
 pub mod router;
 pub mod routes;

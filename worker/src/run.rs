@@ -28,6 +28,7 @@ use crate::{
     database::DatabaseError,
     journal::Journal,
     registry::Registry,
+    report::Reporter,
     secrets::{SecretError, Secrets},
     slot::ClientIdError,
     worker::{Observer, Summary, Totals},
@@ -60,6 +61,8 @@ pub struct RunSettings {
     pub create_tables: bool,
     /// Finds a message that kills the process; [`Journal::default`] does not look for one.
     pub journal: Journal,
+    /// Keeps the report of this process; those who know more than the workers set it here.
+    pub report: Reporter,
 }
 
 /// What happens where a database does not answer at the start.
@@ -223,6 +226,11 @@ impl Running {
     /// Waits until every worker holds every filter of its table: from now on nothing that is published is missed.
     pub async fn settled(&self) {
         futures::future::join_all(self.routes.values().map(RunningRoute::settled)).await;
+    }
+
+    /// What this process reports: connection, filters, what is missing or at less than promised.
+    pub fn report(&self) -> &Reporter {
+        &self.settings.report
     }
 
     /// Stops all of them at once: what runs is finished within [`RunSettings::drain`], acknowledged, and the

@@ -9,6 +9,7 @@ use routemq_worker::{
     config::Settings,
     journal::Journal,
     logging,
+    report::Reporter,
     run::{DatabaseAway, Loaded, RunError, RunSettings, Running, totals},
     worker::Summary,
 };
@@ -101,6 +102,7 @@ impl Run {
             database_away: DatabaseAway::Wait,
             create_tables: false,
             journal: self.scratch.as_deref().map(Journal::open_or_go_without).unwrap_or_default(),
+            report: Reporter::default(),
         }
     }
 }

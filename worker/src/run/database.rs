@@ -54,9 +54,11 @@ impl Connection {
         let mut pause = Duration::from_millis(500);
         while let Err(error) = self.database.ping().await {
             tracing::warn!(route, %error, "waiting for the database; nothing is subscribed until it answers");
+            settings.report.set_database_awaited(true);
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
+        settings.report.set_database_awaited(false);
         self.create_tables(table, settings).await;
     }
 

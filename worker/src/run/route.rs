@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     engine::{Engine, Resources},
+    health::Health,
     outbox::Outbox,
     worker::Summary,
 };
@@ -34,6 +35,8 @@ pub(super) struct Prepared {
 pub(super) struct Connections {
     pub(super) publisher: Publisher,
     pub(super) database: Option<Connection>,
+    /// What messages are held for.
+    pub(super) health: Health,
 }
 
 /// A route under way: a task of its own does what it is told, in order.
@@ -54,7 +57,7 @@ pub(super) async fn prepare(
     let plan = plan(&loaded, settings)?;
     let database = Connection::open(&plan, &loaded.table, settings).await?;
     let publisher = Publisher::spawn(plan.publisher(&settings.client_id)?);
-    let connections = Connections { publisher, database };
+    let connections = Connections { publisher, database, health: Health::default() };
     match build(&loaded, &plan, &connections, settings).await {
         Ok(engine) => {
             Ok(Prepared { loaded, plan, engine, connections, settings: Arc::clone(settings) })
@@ -75,6 +78,7 @@ async fn build(
     let mut resources = Resources::new(Outbox::Broker(connections.publisher.clone()))
         .with_secrets(loaded.secrets.clone())
         .with_worker(plan.name.clone())
+        .with_health(connections.health.clone())
         .with_journal(settings.journal.clone());
     if let Some(connection) = &connections.database {
         resources = resources.with_database(connection.database());
@@ -90,6 +94,8 @@ impl Prepared {
     pub(super) fn start(self) -> RunningRoute {
         let Self { loaded, plan, engine, connections, settings } = self;
         say_what_runs(&loaded, &plan);
+        settings.report.set_generation(loaded.table.generation);
+        settings.report.follow_health(connections.health.watch());
         let (orders, receiver) = mpsc::channel(8);
         let supervisor =
             Supervisor::new(plan.clone(), engine, connections.clone(), Arc::clone(&settings));
@@ -121,9 +127,10 @@ fn shown(plan: &Plan) -> url::Url {
 // === impl RunningRoute ===
 
 impl RunningRoute {
-    /// Takes the object as it is now; `None`: nothing changed.
+    /// Takes the object as it is now; `None`: nothing changed that concerns a worker.
     pub(super) async fn apply(&mut self, loaded: Loaded) -> Option<Change> {
         if self.loaded.object.spec == loaded.object.spec && self.loaded.secrets == loaded.secrets {
+            self.settings.report.set_generation(loaded.table.generation);
             return None;
         }
         let change = match plan(&loaded, &self.settings) {
@@ -141,6 +148,7 @@ impl RunningRoute {
         }
         // The task ends only when it is told to stop.
         let _ = self.orders.send(Order::Swap(engine, Box::new(plan.clone()))).await;
+        self.settings.report.set_generation(loaded.table.generation);
         (self.loaded, self.plan) = (loaded, plan);
         Ok(Change::Swapped)
     }

@@ -135,7 +135,9 @@ impl Supervisor {
                         observer: self.settings.observer.clone(),
                         transition: self.plan.transition,
                     };
-                    self.workers.push(RunningWorker::start(options).await);
+                    let worker = RunningWorker::start(options).await;
+                    self.settings.report.follow_session(worker.status());
+                    self.workers.push(worker);
                 }
                 Err(error) => {
                     tracing::error!(route = %self.plan.name, slot, %error, "no worker for this slot");

@@ -22,6 +22,7 @@ use routemq_worker::{
     config::{Environment, LogFormat, Settings},
     journal::Journal,
     logging,
+    report::Reporter,
     run::{DatabaseAway, RunSettings, Running},
 };
 use tokio::net::TcpListener;
@@ -150,6 +151,7 @@ fn run_settings(broker: &Broker, database: &File, lines: Lines) -> Result<RunSet
         database_away: DatabaseAway::Fail,
         create_tables: true,
         journal: Journal::default(),
+        report: Reporter::default(),
     })
 }
 
