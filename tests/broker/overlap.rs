@@ -122,6 +122,7 @@ fn settings(bed: &Bed) -> RunSettings {
         observer: None,
         database_away: DatabaseAway::Wait,
         create_tables: false,
+        lease: None,
         report: routemq_worker::report::Reporter::default(),
         journal: routemq_worker::journal::Journal::default(),
     }

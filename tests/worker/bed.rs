@@ -136,6 +136,7 @@ impl Bed {
             observer: Some(Arc::new(self.tally.clone())),
             database_away: DatabaseAway::Wait,
             create_tables: false,
+            lease: None,
             report: Reporter::default(),
             journal: routemq_worker::journal::Journal::default(),
         }

@@ -234,6 +234,7 @@ impl Worker {
             observer: None,
             database_away: DatabaseAway::Wait,
             create_tables: false,
+            lease: None,
             journal: self.scratch.as_deref().map(Journal::open_or_go_without).unwrap_or_default(),
             report: Reporter::default(),
         }

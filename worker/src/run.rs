@@ -30,7 +30,7 @@ use crate::{
     registry::Registry,
     report::Reporter,
     secrets::{SecretError, Secrets},
-    slot::ClientIdError,
+    slot::{ClientIdError, Leased},
     worker::{Observer, Summary, Totals},
 };
 
@@ -59,6 +59,8 @@ pub struct RunSettings {
     pub database_away: DatabaseAway,
     /// Whether missing tables are created (SQLite only).
     pub create_tables: bool,
+    /// The slot that is leased to this process; `None`: slots are its own (all of them, or [`Self::slot`]).
+    pub lease: Option<Leased>,
     /// Finds a message that kills the process; [`Journal::default`] does not look for one.
     pub journal: Journal,
     /// Keeps the report of this process; those who know more than the workers set it here.

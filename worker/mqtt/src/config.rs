@@ -1,6 +1,6 @@
 //! What a connection needs to know.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
 /// How to reach the broker and as whom.
 #[derive(Clone, Debug)]
@@ -29,6 +29,29 @@ pub struct SessionConfig {
     pub max_backoff: Duration,
     /// The barrier topic is `<prefix>/<client id>`. Default `routemq/barrier`.
     pub barrier_prefix: String,
+    /// Asked before each connection but the first. Default: none, every lost connection is made again.
+    pub before_reconnect: Option<Gate>,
+}
+
+/// Says whether the client id is still this session's: where it is not, the session does not connect again (it would throw out
+/// whoever has it now), reports `taken_over`, and waits to be stopped.
+#[derive(Clone)]
+pub struct Gate(Arc<dyn Fn() -> GateFuture + Send + Sync>);
+
+type GateFuture = Pin<Box<dyn Future<Output = bool> + Send>>;
+
+impl Gate {
+    /// Asks `ask` each time.
+    pub fn new<F>(ask: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = bool> + Send + 'static,
+    {
+        Self(Arc::new(move || Box::pin(ask())))
+    }
+
+    pub(crate) fn ask(&self) -> GateFuture {
+        (self.0)()
+    }
 }
 
 impl SessionConfig {
@@ -48,6 +71,7 @@ impl SessionConfig {
             connect_timeout: Duration::from_secs(10),
             max_backoff: Duration::from_secs(30),
             barrier_prefix: "routemq/barrier".to_owned(),
+            before_reconnect: None,
         }
     }
 }
@@ -83,6 +107,12 @@ pub struct TlsConfig {
 }
 
 // === Debug without secrets ===
+
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Gate")
+    }
+}
 
 impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

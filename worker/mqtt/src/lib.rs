@@ -33,7 +33,7 @@ mod subscriptions;
 mod surplus;
 mod transport;
 
-pub use config::{Credentials, Login, SessionConfig, TlsConfig};
+pub use config::{Credentials, Gate, Login, SessionConfig, TlsConfig};
 pub use message::{AckToken, Delivery, Properties, Publish, QoS, SubscriptionIds};
 pub use publisher::{Outgoing, PublishError, Published, Publisher};
 pub use session::{

@@ -9,9 +9,17 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
-use routemq_mqtt::{ConnectionState, Credentials, End, FilterState, Login, QoS, SessionStatus};
+use routemq_mqtt::{
+    ConnectionState, Credentials, End, FilterState, Gate, Login, QoS, SessionStatus,
+};
 use rumqttc::v5::mqttbytes::v5::{
     self as mqtt, ConnAck, ConnectReturnCode, Packet, PubRel, SubscribeReasonCode,
 };
@@ -162,6 +170,34 @@ async fn a_takeover_is_told_apart() {
         matches!(now.connection, ConnectionState::Waiting { taken_over: false, .. })
     };
     client.status("an ordinary end", plain).await;
+}
+
+#[tokio::test]
+async fn a_closed_gate_keeps_a_session_from_throwing_out_another() {
+    let stub = Stub::start().await;
+    let open = Arc::new(AtomicBool::new(true));
+    let gate = Arc::clone(&open);
+    let mut settings = config(stub.port, "worker");
+    settings.before_reconnect = Some(Gate::new(move || {
+        let open = gate.load(Ordering::Relaxed);
+        async move { open }
+    }));
+    let client = Listener::lazy(settings);
+    let mut peer = stub.welcome().await;
+    // A takeover: with a gate it is the gate that knows.
+    peer.raw(&[0xE0, 2, 0x8E, 0]).await;
+    let mut peer = stub.welcome().await;
+    open.store(false, Ordering::Relaxed);
+    peer.raw(&[0xE0, 0]).await;
+    let closed = |now: &SessionStatus| {
+        matches!(now.connection, ConnectionState::Waiting { taken_over: true, .. })
+    };
+    client.status("the gate is closed", closed).await;
+    open.store(true, Ordering::Relaxed);
+    let again = tokio::time::timeout(Duration::from_millis(300), stub.accept()).await;
+    assert!(again.is_err(), "it connected once more");
+    client.handle.stop(End::Keep, Duration::from_secs(1)).await;
+    client.status("stopped", |now| now.connection == ConnectionState::Stopped).await;
 }
 
 // === Subscriptions ===

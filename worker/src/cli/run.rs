@@ -14,6 +14,9 @@ use routemq_worker::{
     worker::Summary,
 };
 
+#[cfg(feature = "kubernetes")]
+use routemq_worker::slot::lease;
+
 use super::{Ended, documents, failure::Failure, settings, signals::Signals};
 
 /// Runs MqttRoutes against a real broker and database: what worker pods run.
@@ -33,6 +36,10 @@ pub(crate) struct Run {
     /// Only this worker of each MqttRoute, so that several processes share the work as pods do
     #[arg(long, value_name = "I")]
     slot: Option<u32>,
+    /// Takes one slot of those that this file names, each a Lease of the cluster: what worker pods do
+    #[cfg(feature = "kubernetes")]
+    #[arg(long, value_name = "FILE", conflicts_with = "slot")]
+    slots: Option<PathBuf>,
     /// A folder per Secret or ConfigMap, a file per key, as Kubernetes mounts them
     #[arg(long, value_name = "DIR")]
     secrets: Option<PathBuf>,
@@ -51,7 +58,8 @@ impl Run {
         let mut signals = Signals::listen()?;
         let loaded = self.load()?;
         distinct_shares(&loaded, settings.share.as_deref())?;
-        let running = Running::start(loaded, self.run_settings(settings)).await;
+        let settings = self.leased(&loaded, self.run_settings(settings)).await?;
+        let running = Running::start(loaded, settings).await;
         let running = running.map_err(|error| failed(&error))?;
         signals.next().await;
         tracing::info!("stopping: finishing what runs; a second signal ends at once");
@@ -88,6 +96,36 @@ impl Run {
         }
     }
 
+    /// In a pod: with the slot that the pod gets.
+    #[cfg(feature = "kubernetes")]
+    async fn leased(
+        &self,
+        loaded: &[Loaded],
+        settings: RunSettings,
+    ) -> Result<RunSettings, Failure> {
+        let Some(file) = self.slots.clone() else { return Ok(settings) };
+        let [Loaded { table, .. }] = loaded else {
+            let count = loaded.len();
+            return Err(Failure::input(format!(
+                "--slots is for the slots of one MqttRoute, and these are {count}"
+            )));
+        };
+        let joined =
+            lease::join(file, &table.namespace, self.scratch.clone(), &settings.report).await;
+        let lease = joined.map_err(|error| Failure::world_from(&error))?;
+        Ok(RunSettings { lease: Some(lease), ..settings })
+    }
+
+    #[cfg(not(feature = "kubernetes"))]
+    #[expect(clippy::unused_async, reason = "as it is with the feature")]
+    async fn leased(
+        &self,
+        _loaded: &[Loaded],
+        settings: RunSettings,
+    ) -> Result<RunSettings, Failure> {
+        Ok(settings)
+    }
+
     fn run_settings(&self, settings: Settings) -> RunSettings {
         RunSettings {
             broker: settings.broker,
@@ -101,6 +139,7 @@ impl Run {
             observer: None,
             database_away: DatabaseAway::Wait,
             create_tables: false,
+            lease: None,
             journal: self.scratch.as_deref().map(Journal::open_or_go_without).unwrap_or_default(),
             report: Reporter::default(),
         }

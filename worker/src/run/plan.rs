@@ -44,8 +44,9 @@ pub(super) struct Plan {
 /// Decides how `loaded` connects.
 pub(super) fn plan(loaded: &Loaded, settings: &RunSettings) -> Result<Plan, RunError> {
     let (table, secrets) = (&loaded.table, &loaded.secrets);
-    let slots = slots(table, settings.slot);
-    let within = settings.slot.is_none() || worker_count(table) <= 1;
+    let leased = settings.lease.is_some();
+    let slots = if leased { 0..0 } else { slots(table, settings.slot) };
+    let within = (settings.slot.is_none() && !leased) || worker_count(table) <= 1;
     Ok(Plan {
         name: name_of(table),
         url: broker(table, settings)?,

@@ -93,7 +93,7 @@ impl Prepared {
     /// Lets it run.
     pub(super) fn start(self) -> RunningRoute {
         let Self { loaded, plan, engine, connections, settings } = self;
-        say_what_runs(&loaded, &plan);
+        say_what_runs(&loaded, &plan, settings.lease.is_some());
         settings.report.set_generation(loaded.table.generation);
         settings.report.follow_health(connections.health.watch());
         let (orders, receiver) = mpsc::channel(8);
@@ -104,13 +104,16 @@ impl Prepared {
     }
 }
 
-fn say_what_runs(loaded: &Loaded, plan: &Plan) {
+fn say_what_runs(loaded: &Loaded, plan: &Plan, leased: bool) {
     let (route, workers) = (&plan.name, plan.slots.len());
     match (loaded.table.paused, worker_count(&loaded.table)) {
         (true, _) => {
             tracing::warn!(%route, "paused: no worker runs, the broker keeps the messages");
         }
         (false, 0) => tracing::warn!(%route, "workerCount is 0: no worker runs"),
+        (false, _) if leased => {
+            tracing::info!(%route, broker = %shown(plan), "waiting for a slot");
+        }
         (false, _) if workers == 0 => tracing::info!(%route, "no worker of this slot"),
         (false, _) => tracing::info!(%route, workers, broker = %shown(plan), "starting workers"),
     }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::future::{BoxFuture, join_all, select_all};
-use routemq_mqtt::{ConnectionState, SessionStatus};
+use routemq_mqtt::{ConnectionState, Gate, SessionConfig, SessionStatus};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{RunSettings, plan::Plan, route::Connections};
@@ -87,11 +87,20 @@ impl Supervisor {
     }
 
     async fn obey(&mut self, orders: &mut mpsc::Receiver<Order>) {
+        let mut leased = self.leased();
         loop {
             let order = tokio::select! {
                 order = orders.recv() => order,
                 index = taken_over(&self.workers) => {
                     self.give_up(index).await;
+                    let slot = *leased.borrow_and_update();
+                    self.take_up(slot).await;
+                    continue;
+                }
+                // An error means that nobody leases slots to this process.
+                Ok(()) = leased.changed() => {
+                    let slot = *leased.borrow_and_update();
+                    self.take_up(slot).await;
                     continue;
                 }
             };
@@ -100,6 +109,31 @@ impl Supervisor {
                 Some(Order::Settled(answer)) => self.answer_when_settled(answer),
                 Some(Order::Stop) | None => return,
             }
+        }
+    }
+
+    /// The slot that is leased to this process, at once and at every change; never, where slots are its own.
+    fn leased(&self) -> watch::Receiver<Option<u32>> {
+        let Some(lease) = &self.settings.lease else { return watch::channel(None).1 };
+        let mut leased = lease.watch();
+        leased.mark_changed();
+        leased
+    }
+
+    /// Works on the slot that is leased to this process, and on no other. A slot that went to somebody else is left as it
+    /// is: its session is theirs to resume.
+    async fn take_up(&mut self, leased: Option<u32>) {
+        if self.settings.lease.is_none() {
+            return;
+        }
+        let (stay, go): (Vec<_>, Vec<_>) = std::mem::take(&mut self.workers)
+            .into_iter()
+            .partition(|worker| Some(worker.identity().slot) == leased);
+        self.workers = stay;
+        let stopped = go.into_iter().map(|worker| worker.stop(Duration::ZERO));
+        self.summaries.extend(join_all(stopped).await);
+        if let (Some(slot), true) = (leased, self.workers.is_empty()) {
+            self.start(slot).await;
         }
     }
 
@@ -116,6 +150,9 @@ impl Supervisor {
 
     /// Workers whose slot is no more drain what the broker holds for them, and end their session.
     async fn retire_beyond(&mut self, plan: &Plan) {
+        if self.settings.lease.is_some() {
+            return;
+        }
         let (stay, go): (Vec<_>, Vec<_>) = std::mem::take(&mut self.workers)
             .into_iter()
             .partition(|worker| plan.slots.contains(&worker.identity().slot));
@@ -126,24 +163,37 @@ impl Supervisor {
 
     async fn fill_slots(&mut self) {
         while let Some(slot) = self.slots.claim().await {
-            match self.plan.session(&self.settings.client_id, slot) {
-                Ok(session) => {
-                    let options = WorkerOptions {
-                        engine: Arc::new(self.engine.for_another_worker()),
-                        session,
-                        slot,
-                        observer: self.settings.observer.clone(),
-                        transition: self.plan.transition,
-                    };
-                    let worker = RunningWorker::start(options).await;
-                    self.settings.report.follow_session(worker.status());
-                    self.workers.push(worker);
-                }
-                Err(error) => {
-                    tracing::error!(route = %self.plan.name, slot, %error, "no worker for this slot");
-                }
-            }
+            self.start(slot).await;
         }
+    }
+
+    async fn start(&mut self, slot: u32) {
+        let session = match self.plan.session(&self.settings.client_id, slot) {
+            Ok(session) => session,
+            Err(error) => {
+                tracing::error!(route = %self.plan.name, slot, %error, "no worker for this slot");
+                return;
+            }
+        };
+        let options = WorkerOptions {
+            engine: Arc::new(self.engine.for_another_worker()),
+            session: SessionConfig { before_reconnect: self.gate(slot), ..session },
+            slot,
+            observer: self.settings.observer.clone(),
+            transition: self.plan.transition,
+        };
+        let worker = RunningWorker::start(options).await;
+        self.settings.report.follow_session(worker.status());
+        self.workers.push(worker);
+    }
+
+    /// Whoever was thrown out looks at the Lease before it connects again.
+    fn gate(&self, slot: u32) -> Option<Gate> {
+        let lease = self.settings.lease.clone()?;
+        Some(Gate::new(move || {
+            let lease = lease.clone();
+            async move { lease.is_ours(slot).await }
+        }))
     }
 
     fn answer_when_settled(&self, answer: oneshot::Sender<()>) {
@@ -167,6 +217,9 @@ impl Supervisor {
         self.connections.publisher.stop(PUBLISHER_PATIENCE).await;
         if let Some(database) = &self.connections.database {
             database.close().await;
+        }
+        if let Some(lease) = &self.settings.lease {
+            lease.release().await;
         }
         self.summaries.extend(stopped);
         self.summaries

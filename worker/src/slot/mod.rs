@@ -4,12 +4,18 @@
 //! id: whoever connects with it takes up what the broker kept. Within one process slots are handed out here; between
 //! processes the broker is the arbiter, for it lets one connection of a client id live (MQTT-3.1.4-3).
 
+#[cfg(feature = "kubernetes")]
+pub mod lease;
+mod leased;
+
 use std::{
     collections::BTreeSet,
     sync::{Mutex, PoisonError},
 };
 
 use futures::future::BoxFuture;
+
+pub use self::leased::Leased;
 
 /// The longest client id that MQTT can carry, in bytes (MQTT 5, 1.5.4).
 const LONGEST: usize = 65_535;

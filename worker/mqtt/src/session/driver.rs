@@ -113,14 +113,32 @@ impl<R: Receiver> Driver<R> {
             };
             let pause = backoff.next(fastrand::f64());
             self.outage.failed(&reason, pause);
+            // With a gate it is the gate that knows.
+            let taken_over = taken_over && self.config.before_reconnect.is_none();
             self.set_connection(ConnectionState::Waiting { reason, taken_over });
             if let Err(stop) = self.meanwhile(sleep(pause)).await {
+                break stop;
+            }
+            if let Err(stop) = self.pass_gate().await {
                 break stop;
             }
         };
         self.set_connection(ConnectionState::Stopped);
         // The caller may have lost its patience.
         let _ = stop.done.send(());
+    }
+
+    /// Waits at the gate; one that stays closed leaves only the stop.
+    async fn pass_gate(&mut self) -> Result<(), Stop> {
+        let Some(gate) = self.config.before_reconnect.clone().filter(|_| self.epoch > 0) else {
+            return Ok(());
+        };
+        if self.meanwhile(gate.ask()).await? {
+            return Ok(());
+        }
+        let reason = "the client id is another's now".to_owned();
+        self.set_connection(ConnectionState::Waiting { reason, taken_over: true });
+        self.meanwhile(std::future::pending()).await
     }
 
     fn set_connection(&self, connection: ConnectionState) {

@@ -150,6 +150,7 @@ fn run_settings(broker: &Broker, database: &File, lines: Lines) -> Result<RunSet
         observer: Some(Arc::new(lines)),
         database_away: DatabaseAway::Fail,
         create_tables: true,
+        lease: None,
         journal: Journal::default(),
         report: Reporter::default(),
     })

@@ -1,0 +1,59 @@
+//! Slots between pods: each is a Lease, its name gives the MQTT client id (design, 6.4).
+//!
+//! # Guarantees
+//! - A worker holds at most one slot. It is claimed by compare-and-swap, and only where nobody holds it or its holder let
+//!   it stand still for its whole duration on *our* monotonic clock.
+//! - A container that restarts takes up the slot that its pod holds, at once.
+//! - The API server being away never stops messages: a slot is lost only by an answer that says so. The broker is the arbiter, the Lease
+//!   the address book: whoever connects with a client id has it, and whoever is thrown out looks at the Lease *before* it connects again.
+//!   So two workers that both believe in a slot end within one connection each, and never take turns.
+//! - A clean stop gives the slot back after the last acknowledgement.
+
+mod api;
+mod join;
+mod keeper;
+#[cfg(test)]
+mod model;
+mod names;
+mod view;
+
+use std::sync::Arc;
+
+use routemq_crds::report::WorkerReport;
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
+
+pub use self::{
+    api::{ApiError, KubeLeases, LeaseApi},
+    join::{JoinError, join},
+    names::Names,
+};
+use self::{keeper::Keeper, view::Watcher};
+use super::Leased;
+
+/// Begins to look for a slot, as the pod called `me`, and tells `report` through its Lease.
+pub fn keep(
+    api: Arc<dyn LeaseApi>,
+    names: Names,
+    me: String,
+    report: watch::Receiver<WorkerReport>,
+) -> Leased {
+    kept(api, names, me, report).0
+}
+
+/// The same, with the task.
+fn kept(
+    api: Arc<dyn LeaseApi>,
+    names: Names,
+    me: String,
+    report: watch::Receiver<WorkerReport>,
+) -> (Leased, JoinHandle<()>) {
+    let (slot, held) = watch::channel(None);
+    let (sender, commands) = mpsc::channel(4);
+    let (watcher, lease, trouble) = (Watcher::default(), None, None);
+    let keeper = Keeper { api, names, me, report, slot, commands, watcher, lease, trouble };
+    let task = tokio::spawn(keeper.run());
+    (Leased::new(held, sender), task)
+}

@@ -1,0 +1,199 @@
+//! What a Lease says of its slot. Pure.
+
+use std::{collections::HashMap, time::Duration};
+
+use k8s_openapi::{
+    api::coordination::v1::{Lease, LeaseSpec},
+    apimachinery::pkg::apis::meta::v1::MicroTime,
+    jiff::Timestamp,
+};
+use routemq_crds::report::WorkerReport;
+use tokio::time::Instant;
+
+/// By which the operator asks that a slot be drained and ended.
+const RETIRE: &str = "routemq.io/retire";
+/// In which a worker reports.
+const REPORT: &str = "routemq.io/report";
+/// Where a Lease says nothing (design, 6.4).
+const DURATION: Duration = Duration::from_secs(30);
+
+/// What a Lease calls for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It names this worker as its holder.
+    Mine,
+    /// Nobody holds it, or its holder has not renewed it for its whole duration.
+    Free,
+    /// Another worker holds it.
+    Held,
+    /// It is to be drained, not to be worked on.
+    Retiring,
+}
+
+/// Remembers since when each Lease has stood still, on this process' own clock: clocks of machines are never compared.
+#[derive(Debug, Default)]
+pub(super) struct Watcher {
+    seen: HashMap<String, Seen>,
+}
+
+#[derive(Debug, PartialEq)]
+struct Seen {
+    holder: String,
+    renewed: Option<MicroTime>,
+    since: Instant,
+}
+
+impl Watcher {
+    /// Looks at a Lease as it was read at `now`.
+    pub(super) fn look(&mut self, lease: &Lease, me: &str, now: Instant) -> Verdict {
+        let still = self.stood_still(lease, now);
+        match holder(lease) {
+            _ if is_retiring(lease) => Verdict::Retiring,
+            holder if holder == me => Verdict::Mine,
+            "" => Verdict::Free,
+            _ if still >= duration(lease) => Verdict::Free,
+            _ => Verdict::Held,
+        }
+    }
+
+    fn stood_still(&mut self, lease: &Lease, now: Instant) -> Duration {
+        let renewed = lease.spec.as_ref().and_then(|spec| spec.renew_time.clone());
+        let holder = holder(lease);
+        let seen = self.seen.entry(name(lease).to_owned()).or_insert_with(|| Seen {
+            holder: holder.to_owned(),
+            renewed: renewed.clone(),
+            since: now,
+        });
+        if seen.holder != holder || seen.renewed != renewed {
+            *seen = Seen { holder: holder.to_owned(), renewed, since: now };
+        }
+        now.saturating_duration_since(seen.since)
+    }
+}
+
+pub(super) fn name(lease: &Lease) -> &str {
+    lease.metadata.name.as_deref().unwrap_or_default()
+}
+
+/// The empty text: nobody.
+pub(super) fn holder(lease: &Lease) -> &str {
+    lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()).unwrap_or_default()
+}
+
+pub(super) fn is_retiring(lease: &Lease) -> bool {
+    lease.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(RETIRE))
+}
+
+/// After which a Lease that is not renewed may be taken.
+pub(super) fn duration(lease: &Lease) -> Duration {
+    let seconds = lease.spec.as_ref().and_then(|spec| spec.lease_duration_seconds);
+    let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok()).filter(|it| *it > 0);
+    seconds.map_or(DURATION, Duration::from_secs)
+}
+
+/// `devices-slot-12` → 12.
+pub(super) fn index(name: &str) -> Option<u32> {
+    name.rsplit_once("-slot-")?.1.parse().ok()
+}
+
+/// The Lease as this worker holds it, renewed now, with its report.
+pub(super) fn held(mut lease: Lease, me: &str, report: &WorkerReport) -> Lease {
+    let mine = holder(&lease) == me;
+    let now = MicroTime(Timestamp::now());
+    let before = lease.spec.take().unwrap_or_default();
+    lease.spec = Some(LeaseSpec {
+        holder_identity: Some(me.to_owned()),
+        acquire_time: if mine { before.acquire_time } else { Some(now.clone()) },
+        lease_transitions: Some(before.lease_transitions.unwrap_or_default() + i32::from(!mine)),
+        renew_time: Some(now),
+        ..before
+    });
+    let report = serde_json::to_string(report).unwrap_or_default();
+    lease.metadata.annotations.get_or_insert_default().insert(REPORT.to_owned(), report);
+    lease
+}
+
+/// The Lease with nobody as its holder.
+pub(super) fn released(mut lease: Lease) -> Lease {
+    if let Some(spec) = &mut lease.spec {
+        spec.holder_identity = None;
+    }
+    if let Some(annotations) = &mut lease.metadata.annotations {
+        annotations.remove(REPORT);
+    }
+    lease
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+    use super::*;
+
+    pub(in super::super) fn lease(name: &str, holder: &str) -> Lease {
+        Lease {
+            metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
+            spec: Some(LeaseSpec {
+                holder_identity: Some(holder.to_owned()).filter(|holder| !holder.is_empty()),
+                lease_duration_seconds: Some(30),
+                ..LeaseSpec::default()
+            }),
+        }
+    }
+
+    pub(in super::super) fn retiring(mut lease: Lease) -> Lease {
+        lease
+            .metadata
+            .annotations
+            .get_or_insert_default()
+            .insert(RETIRE.to_owned(), "true".to_owned());
+        lease
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_holder_s_lease_is_free_only_after_it_stood_still_for_its_duration() {
+        let mut watcher = Watcher::default();
+        let start = Instant::now();
+        let renewed = held(lease("a-slot-0", "other"), "other", &WorkerReport::default());
+        let rows = [
+            ("the first look", lease("a-slot-0", "other"), 0, Verdict::Held),
+            ("not yet", lease("a-slot-0", "other"), 29, Verdict::Held),
+            ("its time is over", lease("a-slot-0", "other"), 30, Verdict::Free),
+            ("it was renewed", renewed.clone(), 31, Verdict::Held),
+            ("still", renewed, 60, Verdict::Held),
+            ("given up", lease("a-slot-0", ""), 61, Verdict::Free),
+            ("ours", lease("a-slot-0", "me"), 62, Verdict::Mine),
+            ("to be drained", retiring(lease("a-slot-0", "")), 63, Verdict::Retiring),
+        ];
+        for (case, lease, seconds, wanted) in rows {
+            let now = start + Duration::from_secs(seconds);
+            assert_eq!(watcher.look(&lease, "me", now), wanted, "{case}");
+        }
+    }
+
+    #[test]
+    fn a_slot_s_number_is_in_its_name() {
+        let rows = [
+            ("devices-slot-12", Some(12)),
+            ("a-slot-1-slot-2", Some(2)),
+            ("devices", None),
+            ("a-slot-", None),
+        ];
+        for (name, number) in rows {
+            assert_eq!(index(name), number, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_change_of_hands_is_counted_and_a_renewal_is_not() {
+        let taken = held(lease("a-slot-0", "other"), "me", &WorkerReport::default());
+        let renewed = held(taken.clone(), "me", &WorkerReport::default());
+        let of = |lease: &Lease| lease.spec.clone().unwrap();
+        assert_eq!(
+            (of(&taken).lease_transitions, of(&renewed).lease_transitions),
+            (Some(1), Some(1))
+        );
+        assert_eq!(of(&taken).acquire_time, of(&renewed).acquire_time);
+        assert_eq!(holder(&released(renewed)), "");
+    }
+}
