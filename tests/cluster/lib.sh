@@ -33,8 +33,11 @@ into_namespaces() {
 start() {
   local name=$1; shift
   setsid ${inside[@]+"${inside[@]}"} "$@" >"$dir/log/$name.log" 2>&1 </dev/null 9>&- &
-  printf '%s\n' $! >"$dir/pid/$name"
+  local pid=$!
+  printf '%s\n' "$pid" >"$dir/pid/$name"
   disown # or bash tells of its end
+  # Until it has become that command, it is a copy of this script, and not known by its folder.
+  until running "$pid" || ! kill -0 "$pid" 2>/dev/null; do sleep 0.01; done
 }
 
 # running PID: whether that process is there and belongs to the cluster in $dir. After a restart of the machine the number may be a stranger's;

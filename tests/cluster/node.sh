@@ -135,7 +135,6 @@ YAML
 
 start_dns() {
   printf '%s\n' '.:53 {' "  bind $node_ip" '  errors' '  cache 5' '  kubernetes cluster.local {' "    kubeconfig $dir/coredns.kubeconfig" '  }' '}' >"$dir/Corefile"
-  start coredns "$bin/coredns" -conf "$dir/Corefile"
   "$bin/kubectl" --kubeconfig "$dir/admin.kubeconfig" apply --filename - >/dev/null <<YAML
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
@@ -164,6 +163,7 @@ addressType: IPv4
 endpoints: [{addresses: [$node_ip], conditions: {ready: true}}]
 ports: [{name: dns, port: 53, protocol: UDP}, {name: dns-tcp, port: 53, protocol: TCP}]
 YAML
+  start coredns "$bin/coredns" -conf "$dir/Corefile"
   await coredns 20 bash -c "exec 3<>/dev/tcp/$node_ip/53"
 }
 
