@@ -9,6 +9,7 @@
 mod bed;
 mod changes;
 mod connection;
+mod crash;
 mod overlap;
 mod sharing;
 mod stopping;

@@ -3,7 +3,7 @@
 //! A dead letter is the message as it came (payload, user properties, content type, response topic,
 //! correlation data) with user properties that say what went wrong. It does not expire.
 
-use std::{borrow::Cow, sync::atomic::Ordering, time::SystemTime};
+use std::{borrow::Cow, time::SystemTime};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use routemq_crds::template::{TemplateError, TopicTemplate};
@@ -34,9 +34,8 @@ pub(crate) async fn publish(
         let sent = tokio::time::timeout(shared.timeout, shared.outbox.publish(letter)).await;
         let refusal = match sent {
             Ok(Ok(published)) => {
-                let unheard = published.no_subscribers;
-                route.counters.unheard_now.store(unheard, Ordering::Relaxed);
-                if unheard {
+                shared.health.dead_letter(!published.no_subscribers);
+                if published.no_subscribers {
                     route.counters.unheard.up();
                 }
                 return;

@@ -12,6 +12,7 @@ use crate::outcome::{Failure, FailureKind, Reason};
 #[derive(Clone, Debug)]
 pub struct Health {
     causes: Arc<watch::Sender<Causes>>,
+    unheard: Arc<watch::Sender<bool>>,
 }
 
 /// What messages are held for, by class; empty: everything works.
@@ -37,7 +38,10 @@ pub(crate) struct Hold {
 
 impl Default for Health {
     fn default() -> Self {
-        Self { causes: Arc::new(watch::Sender::new(Causes::new())) }
+        Self {
+            causes: Arc::new(watch::Sender::new(Causes::new())),
+            unheard: Arc::new(watch::Sender::new(false)),
+        }
     }
 }
 
@@ -45,6 +49,22 @@ impl Health {
     /// What messages are held for, now and at every change.
     pub fn watch(&self) -> watch::Receiver<Causes> {
         self.causes.subscribe()
+    }
+
+    /// Whether the broker had nobody to give the last dead letter to, now and at every change.
+    pub fn watch_unheard(&self) -> watch::Receiver<bool> {
+        self.unheard.subscribe()
+    }
+
+    /// The broker has taken a dead letter, and (`heard`) had somebody to keep it for.
+    pub(crate) fn dead_letter(&self, heard: bool) {
+        let changed =
+            self.unheard.send_if_modified(|unheard| std::mem::replace(unheard, !heard) == heard);
+        if changed && !heard {
+            tracing::warn!(
+                "nobody subscribes to the dead letter topic: the broker keeps no dead letter; routemq dlq ls begins to"
+            );
+        }
     }
 
     pub(crate) fn hold(&self, failure: &Failure) -> Hold {

@@ -128,6 +128,21 @@ impl Reporter {
         });
     }
 
+    /// Follows whether dead letters find somebody, until none can be written.
+    pub(crate) fn follow_dead_letters(&self, mut unheard: watch::Receiver<bool>) {
+        let reporter = self.clone();
+        tokio::spawn(async move {
+            let (reason, message) = degraded::unheard();
+            loop {
+                let now = *unheard.borrow_and_update();
+                reporter.set_degraded(reason, now.then_some(message));
+                if unheard.changed().await.is_err() {
+                    break;
+                }
+            }
+        });
+    }
+
     fn number(&self) -> u64 {
         let mut parts = self.shared.parts.lock().unwrap_or_else(PoisonError::into_inner);
         parts.last += 1;

@@ -26,7 +26,7 @@ mod tests;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -176,8 +176,6 @@ pub struct RouteCounters {
     pub(crate) skipped: Counter,
     pub(crate) unanswered: Counter,
     pub(crate) unheard: Counter,
-    /// Whether that goes for the last one.
-    pub(crate) unheard_now: AtomicBool,
     pub(crate) discarded: Counter,
 }
 
@@ -215,11 +213,6 @@ impl RouteCounters {
     /// Dead letters that the broker took although nobody subscribes to their topic.
     pub fn unheard_dead_letters(&self) -> u64 {
         self.unheard.get()
-    }
-
-    /// Whether nobody subscribed to the topic of the last dead letter.
-    pub fn is_unheard(&self) -> bool {
-        self.unheard_now.load(Ordering::Relaxed)
     }
 
     /// Messages given up where the spec names no dead letter topic.

@@ -23,6 +23,8 @@ pub mod reason {
     pub const DEAD_LETTER_REFUSED: &str = "DeadLetterRefused";
     /// Messages are held for a class of failure that custom code reports.
     pub const MESSAGES_HELD: &str = "MessagesHeld";
+    /// Nobody subscribes to the dead letter topic.
+    pub const DEAD_LETTER_UNROUTABLE: &str = "DeadLetterUnroutable";
     /// The broker refuses the barrier topic.
     pub const NO_BARRIER: &str = "NoBarrier";
 }
@@ -52,6 +54,11 @@ fn barrier_refused() -> Degraded {
         reason::NO_BARRIER,
         "the broker refuses the topic routemq/barrier/<client id>; let workers publish and subscribe to it",
     )
+}
+
+pub(super) fn unheard() -> (&'static str, &'static str) {
+    let message = "nobody subscribes to the dead letter topic, so the broker keeps no dead letter; routemq dlq ls begins to";
+    (reason::DEAD_LETTER_UNROUTABLE, message)
 }
 
 pub(super) fn database_away() -> (&'static str, &'static str) {

@@ -137,3 +137,14 @@ async fn what_a_human_must_mend_comes_before_what_is_merelyaway() {
     reporter.set_degraded(reason::NO_BARRIER, None);
     until(&reporter, |report| report.degraded.is_none()).await;
 }
+
+#[tokio::test]
+async fn dead_letters_that_nobody_hears_are_reported_until_one_is_heard() {
+    let (reporter, health) = (Reporter::default(), Health::default());
+    reporter.follow_dead_letters(health.watch_unheard());
+    for (heard, wanted) in [(false, Some(reason::DEAD_LETTER_UNROUTABLE)), (true, None)] {
+        health.dead_letter(heard);
+        let said = |report: &WorkerReport| report.degraded.as_ref().map(|it| it.reason.clone());
+        until(&reporter, |report| said(report).as_deref() == wanted).await;
+    }
+}

@@ -96,6 +96,7 @@ impl Prepared {
         say_what_runs(&loaded, &plan, settings.lease.is_some());
         settings.report.set_generation(loaded.table.generation);
         settings.report.follow_health(connections.health.watch());
+        settings.report.follow_dead_letters(connections.health.watch_unheard());
         let (orders, receiver) = mpsc::channel(8);
         let supervisor =
             Supervisor::new(plan.clone(), engine, connections.clone(), Arc::clone(&settings));

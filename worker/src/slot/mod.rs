@@ -6,6 +6,10 @@
 
 #[cfg(feature = "kubernetes")]
 pub mod lease;
+#[cfg_attr(
+    not(feature = "kubernetes"),
+    allow(dead_code, reason = "nobody leases slots without it")
+)]
 mod leased;
 
 use std::{

@@ -1,0 +1,129 @@
+//! A message that kills its process: taken out of the way on the fourth start.
+//!
+//! The process is this test program itself, told by its environment to be a worker.
+
+use std::{collections::BTreeSet, path::Path, time::Duration};
+
+use routemq_tests::{Client, Directory, Launch, Mosquitto, MosquittoConfig, Process, Received};
+use routemq_worker::{
+    Registry,
+    extract::Text,
+    journal::Journal,
+    run::{RunSettings, Running},
+};
+use rumqttc::v5::mqttbytes::QoS;
+
+use crate::bed::{Bed, PATIENCE, load};
+
+/// Where the broker of a process that is to be a worker is.
+const BROKER: &str = "ROUTEMQ_TEST_CRASH_BROKER";
+/// Where its journal is.
+const SCRATCH: &str = "ROUTEMQ_TEST_CRASH_SCRATCH";
+
+const ROUTE: &str = r#"
+apiVersion: routemq.io/v1alpha1
+kind: MqttRoute
+metadata: {name: devices, namespace: fleet}
+spec:
+  delivery: {deadLetter: {topic: "dead/{route}"}}
+  routes:
+    - name: fragile
+      topic: "d/{id}"
+      handlers:
+        - custom: {name: fragile}
+        - publish: {topic: "done/{id}", payload: "payload"}
+"#;
+
+/// Dies of one payload, as a fault in a library or the kernel's OOM killer would have it.
+async fn fragile(Text(payload): Text) {
+    if payload == "poison" {
+        std::process::abort();
+    }
+}
+
+/// Not a test of its own: the worker, in a process of its own, until it dies or is killed.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "started by the tests of this file"]
+async fn the_worker() {
+    let (Ok(broker), Ok(scratch)) = (std::env::var(BROKER), std::env::var(SCRATCH)) else { return };
+    let bed = Bed::start().await;
+    let settings = RunSettings {
+        registry: Registry::new().handler("fragile", fragile),
+        observer: None,
+        journal: Journal::open_or_go_without(Path::new(&scratch)),
+        ..bed.settings_through(&broker)
+    };
+    let _running = Running::start(load(ROUTE), settings).await.unwrap();
+    std::future::pending::<()>().await;
+}
+
+fn start(broker: &Mosquitto, folder: &Path, number: u32) -> Process {
+    Launch::new(std::env::current_exe().unwrap())
+        .args(["crash::the_worker", "--exact", "--ignored", "--nocapture"])
+        .env(BROKER, broker.url())
+        .env(SCRATCH, folder.join("scratch"))
+        .start(&folder.join(format!("worker-{number}.log")))
+}
+
+fn class(letter: &Received) -> Option<&str> {
+    let user = &letter.properties.user_properties;
+    user.iter().find(|(name, _)| name == "routemq-class").map(|(_, class)| class.as_str())
+}
+
+/// What comes until the dead letter has come and every neighbour is done.
+async fn outcome(client: &mut Client) -> (Received, BTreeSet<String>) {
+    let (mut letter, mut done) = (None, BTreeSet::new());
+    loop {
+        let received =
+            client.receive(PATIENCE).await.expect("the fourth worker handles everything");
+        match received.topic.as_str() {
+            "dead/fragile" => letter = Some(received),
+            topic => drop(done.insert(topic.to_owned())),
+        }
+        if let (Some(letter), 20) = (&letter, done.len()) {
+            return (letter.clone(), done);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_kills_the_process_is_a_dead_letter_on_the_fourth_start() {
+    let broker = Mosquitto::start(MosquittoConfig::default()).await;
+    let folder = Directory::new("crash");
+    let mut client = broker.client("watcher").await;
+    for filter in ["dead/#", "done/#"] {
+        client.subscribe(filter, QoS::AtLeastOnce).await;
+    }
+    let mut publisher = broker.client("publisher").await;
+    let mut worker = start(&broker, folder.path(), 1);
+    // The share has no member, and so nobody to keep messages for, until the worker has subscribed.
+    publish_until_heard(&mut publisher, &mut client).await;
+    for id in 0..10 {
+        publisher.publish(&format!("d/{id}"), "good", QoS::AtLeastOnce).await;
+    }
+    publisher.publish("d/poison", "poison", QoS::AtLeastOnce).await;
+    for id in 10..20 {
+        publisher.publish(&format!("d/{id}"), "good", QoS::AtLeastOnce).await;
+    }
+    for number in 2..=4 {
+        let status = worker.exit(PATIENCE).await;
+        assert_eq!(status.code(), None, "worker {} did not die of a signal", number - 1);
+        worker = start(&broker, folder.path(), number);
+    }
+    let (letter, done) = outcome(&mut client).await;
+    assert_eq!((class(&letter), &letter.payload[..]), (Some("Crash"), &b"poison"[..]));
+    assert!(!done.contains("done/poison"));
+    assert!(worker.exit_status().is_none(), "the fourth worker lives");
+}
+
+async fn publish_until_heard(publisher: &mut Client, watcher: &mut Client) {
+    for _ in 0..100 {
+        publisher.publish("d/first", "good", QoS::AtLeastOnce).await;
+        if watcher.receive(Duration::from_millis(300)).await.is_some() {
+            // Those of later tries.
+            watcher.receive_all(Duration::from_millis(300)).await;
+            return;
+        }
+    }
+    panic!("the worker never subscribed");
+}
