@@ -1,6 +1,11 @@
 //! What a connection needs to know.
 
-use std::{path::PathBuf, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    pin::Pin,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 /// How to reach the broker and as whom.
 #[derive(Clone, Debug)]
@@ -84,6 +89,8 @@ pub enum Credentials {
     None,
     /// Known from the start.
     Static(Login),
+    /// Known, and replaced while sessions run.
+    Shared(SharedLogin),
     /// A folder with the files `username` and `password` (either may be missing), as Kubernetes mounts a Secret.
     Folder(PathBuf),
 }
@@ -95,6 +102,31 @@ pub struct Login {
     pub username: Option<String>,
     /// MQTT 5, 3.1.3.6.
     pub password: Option<String>,
+}
+
+/// A login that every session made with it reads before each connection. Clones share it.
+#[derive(Clone, Default)]
+pub struct SharedLogin {
+    login: Arc<RwLock<Login>>,
+}
+
+impl SharedLogin {
+    /// With this login.
+    #[must_use]
+    pub fn new(login: Login) -> Self {
+        Self { login: Arc::new(RwLock::new(login)) }
+    }
+
+    /// As it stands.
+    #[must_use]
+    pub fn get(&self) -> Login {
+        self.login.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From the next connection on.
+    pub fn set(&self, login: Login) {
+        *self.login.write().unwrap_or_else(PoisonError::into_inner) = login;
+    }
 }
 
 /// PEM files, read again before each connection.
@@ -114,11 +146,18 @@ impl std::fmt::Debug for Gate {
     }
 }
 
+impl std::fmt::Debug for SharedLogin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.get().fmt(f)
+    }
+}
+
 impl std::fmt::Debug for Credentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::None => f.write_str("None"),
             Self::Static(login) => f.debug_tuple("Static").field(login).finish(),
+            Self::Shared(login) => f.debug_tuple("Shared").field(&login.get()).finish(),
             Self::Folder(path) => f.debug_tuple("Folder").field(path).finish(),
         }
     }

@@ -191,6 +191,7 @@ fn read_login(credentials: &Credentials) -> Result<Option<Login>, ConnectError> 
     let folder = match credentials {
         Credentials::None => return Ok(None),
         Credentials::Static(login) => return Ok(Some(login.clone())),
+        Credentials::Shared(login) => return Ok(Some(login.get())),
         Credentials::Folder(folder) => folder,
     };
     let read = |name: &str| {

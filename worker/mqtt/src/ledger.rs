@@ -76,6 +76,11 @@ impl Ledger {
         self.entries.len()
     }
 
+    /// The sequence numbers of what is owed: the first, and one beyond the last.
+    pub(crate) fn owed(&self) -> (u64, u64) {
+        (self.base, self.base + self.entries.len() as u64)
+    }
+
     /// Acknowledgements discarded because their connection is gone, since the start.
     pub(crate) fn late(&self) -> u64 {
         self.late

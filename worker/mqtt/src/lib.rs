@@ -19,6 +19,7 @@ pub mod message;
 pub mod publisher;
 pub mod session;
 
+mod ages;
 mod alarm;
 mod backoff;
 mod barrier;
@@ -28,14 +29,16 @@ mod exactly_once;
 mod ledger;
 mod link;
 mod outage;
+mod pulse;
 mod reason;
 mod subscriptions;
 mod surplus;
 mod transport;
 
-pub use config::{Credentials, Gate, Login, SessionConfig, TlsConfig};
+pub use config::{Credentials, Gate, Login, SessionConfig, SharedLogin, TlsConfig};
 pub use message::{AckToken, Delivery, Properties, Publish, QoS, SubscriptionIds};
 pub use publisher::{Outgoing, PublishError, Published, Publisher};
+pub use pulse::Pulse;
 pub use session::{
     Acks, ConnectionState, End, FilterState, Receiver, Session, SessionHandle, SessionStatus,
     Subscription,

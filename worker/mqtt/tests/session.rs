@@ -18,7 +18,7 @@ use std::{
 };
 
 use routemq_mqtt::{
-    ConnectionState, Credentials, End, FilterState, Gate, Login, QoS, SessionStatus,
+    ConnectionState, Credentials, End, FilterState, Gate, Login, QoS, SessionStatus, SharedLogin,
 };
 use rumqttc::v5::mqttbytes::v5::{
     self as mqtt, ConnAck, ConnectReturnCode, Packet, PubRel, SubscribeReasonCode,
@@ -90,6 +90,20 @@ async fn a_renewed_login_is_read_at_the_next_attempt() {
     let (peer, _, first) = stub.greet(connack()).await;
     assert_eq!(first, Some(mqtt::Login::new("anna", "old")));
     std::fs::write(folder.path().join("password"), "new").unwrap();
+    drop(peer);
+    assert_eq!(stub.greet(connack()).await.2, Some(mqtt::Login::new("anna", "new")));
+}
+
+#[tokio::test]
+async fn a_shared_login_that_is_replaced_goes_with_the_next_attempt() {
+    let shared = SharedLogin::new(login(Some("anna"), Some("old")));
+    let stub = Stub::start().await;
+    let mut settings = config(stub.port, "worker");
+    settings.credentials = Credentials::Shared(shared.clone());
+    let _client = Listener::lazy(settings);
+    let (peer, _, first) = stub.greet(connack()).await;
+    assert_eq!(first, Some(mqtt::Login::new("anna", "old")));
+    shared.set(login(Some("anna"), Some("new")));
     drop(peer);
     assert_eq!(stub.greet(connack()).await.2, Some(mqtt::Login::new("anna", "new")));
 }
@@ -352,6 +366,35 @@ async fn no_more_than_the_receive_maximum_is_handed_over_whatever_the_broker_sen
     client.count(6).await;
     assert_eq!(peer.acks(1).await, [("PUBACK", 1)]);
     assert_eq!(client.payloads().last().map(String::as_str), Some("5"));
+}
+
+#[tokio::test]
+async fn the_pulse_shows_what_is_unacknowledged_and_since_when() {
+    let stub = Stub::start().await;
+    let (client, mut peer) = connected(&stub).await;
+    let pulse = client.handle.pulse();
+    assert_eq!((pulse.unacknowledged(), pulse.oldest_unacknowledged()), (0, None));
+    let sent = Instant::now();
+    peer.send(publish("a", 1, 10, "first")).await;
+    peer.send(publish("a", 1, 20, "second")).await;
+    client.count(2).await;
+    let tokens = client.tokens();
+    client.acks.done(tokens[1]);
+    peer.silence(Duration::from_millis(50)).await;
+    assert_eq!(pulse.unacknowledged(), 2, "a later one is not acknowledged before the first");
+    let oldest = pulse.oldest_unacknowledged().unwrap();
+    assert!(oldest >= Duration::from_millis(50) && oldest <= sent.elapsed(), "{oldest:?}");
+    client.acks.done(tokens[0]);
+    assert_eq!(peer.acks(2).await, [("PUBACK", 10), ("PUBACK", 20)]);
+    peer.send(publish("a", 0, 0, "a turn later")).await;
+    client.count(3).await;
+    assert_eq!((pulse.unacknowledged(), pulse.oldest_unacknowledged()), (0, None));
+    peer.send(publish("a", 1, 30, "third")).await;
+    client.count(4).await;
+    drop(peer);
+    client.status("lost", is_waiting).await;
+    assert_eq!(pulse.unacknowledged(), 0, "nothing is owed to a connection that is gone");
+    assert!(pulse.since_turn() < Duration::from_secs(20));
 }
 
 #[tokio::test]

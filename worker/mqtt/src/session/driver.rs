@@ -17,7 +17,7 @@ use super::{
     Acks, ConnectionState, End, Receiver, SessionStatus, Subscription, protocol::Protocol,
 };
 use crate::{
-    AckToken, SessionConfig,
+    AckToken, Pulse, SessionConfig,
     alarm::Alarm,
     backoff::Backoff,
     codec,
@@ -28,6 +28,8 @@ use crate::{
 
 /// A connection that lasted this long was a good one: the next pause is short.
 const HELD: Duration = Duration::from_secs(10);
+/// An idle session turns this often all the same, so that its pulse is felt.
+const BEAT: Duration = Duration::from_secs(15);
 /// Outcomes taken in at a time.
 const TOKENS: usize = 4096;
 
@@ -62,6 +64,8 @@ pub(super) struct Driver<R> {
     commands: mpsc::Receiver<Command>,
     status: watch::Sender<SessionStatus>,
     alarm: Alarm,
+    pulse: Pulse,
+    turned: Instant,
     epoch: u32,
     outage: Outage,
     /// Keep both channels open when every handle is gone: dropping one stops nothing.
@@ -74,15 +78,17 @@ impl<R: Receiver> Driver<R> {
         receiver: R,
         (acks, done): (Acks, mpsc::UnboundedReceiver<AckToken>),
         (sender, commands): (mpsc::Sender<Command>, mpsc::Receiver<Command>),
-        status: watch::Sender<SessionStatus>,
+        (status, pulse): (watch::Sender<SessionStatus>, Pulse),
     ) -> Self {
         Self {
-            protocol: Protocol::new(&config, receiver),
+            protocol: Protocol::new(&config, receiver, pulse.clone()),
             tokens: Vec::new(),
             done,
             commands,
             status,
             alarm: Alarm::new(),
+            pulse,
+            turned: Instant::now(),
             epoch: 0,
             outage: Outage::new(&config),
             config: Arc::new(config),
@@ -155,6 +161,7 @@ impl<R: Receiver> Driver<R> {
     async fn meanwhile<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Stop> {
         let mut work = pin!(work);
         loop {
+            self.pulse.turn(Instant::now());
             tokio::select! {
                 biased;
                 Some(command) = self.commands.recv() => {
@@ -267,6 +274,8 @@ impl<R: Receiver> Driver<R> {
             return Err(Lost::Fault(fault));
         }
         let now = Instant::now();
+        self.turned = now;
+        self.pulse.turn(now);
         let settled = self.protocol.settle(now, &mut link.out);
         self.report();
         settled?;
@@ -285,7 +294,8 @@ impl<R: Receiver> Driver<R> {
             self.protocol.pay(&mut link.out);
             ready = true;
         }
-        let deadlines = [link.ping_deadline(), self.protocol.deadline()];
+        let beat = self.turned + BEAT;
+        let deadlines = [link.ping_deadline(), self.protocol.deadline(), Some(beat)];
         ready |= self.alarm.poll(deadlines.into_iter().flatten().min(), cx).is_ready();
         ready |= link.poll(cx)?.is_ready();
         // Last, so that a lost connection loses no command.

@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use self::driver::{Command, Driver, Stop};
-use crate::{AckToken, Delivery, SessionConfig};
+use crate::{AckToken, Delivery, Pulse, SessionConfig};
 
 /// Commands that wait for the socket task.
 const COMMANDS: usize = 16;
@@ -143,6 +143,7 @@ pub struct Session;
 pub struct SessionHandle {
     commands: mpsc::Sender<Command>,
     status: watch::Receiver<SessionStatus>,
+    pulse: Pulse,
 }
 
 impl Session {
@@ -156,7 +157,9 @@ impl Session {
         let (sender, commands) = mpsc::channel(COMMANDS);
         let (reports, status) = watch::channel(SessionStatus::default());
         let receiver = receiver(acks.clone());
-        let handle = SessionHandle { commands: sender.clone(), status };
+        let pulse = Pulse::new();
+        let handle = SessionHandle { commands: sender.clone(), status, pulse: pulse.clone() };
+        let reports = (reports, pulse);
         let driver = Driver::new(config, receiver, (acks, tokens), (sender, commands), reports);
         tokio::spawn(driver.run());
         handle
@@ -185,6 +188,12 @@ impl SessionHandle {
     #[must_use]
     pub fn status(&self) -> watch::Receiver<SessionStatus> {
         self.status.clone()
+    }
+
+    /// Its life signs: whether its task turns, what is unacknowledged.
+    #[must_use]
+    pub fn pulse(&self) -> Pulse {
+        self.pulse.clone()
     }
 
     /// Stops taking new messages (QoS 0 ones are dropped, others stay unacknowledged and unhandled), so that

@@ -7,7 +7,8 @@ use tokio::{sync::oneshot, time::Instant};
 
 use super::{Receiver, SessionStatus, Subscription};
 use crate::{
-    AckToken, Delivery, Publish, QoS, SessionConfig,
+    AckToken, Delivery, Publish, Pulse, QoS, SessionConfig,
+    ages::Ages,
     barrier::Barrier,
     codec::{self, Fault, Frame, Incoming, Kind, Received},
     connect::Accepted,
@@ -25,6 +26,8 @@ const SURPLUS_PACKETS: usize = 64;
 pub(super) struct Protocol<R> {
     receiver: R,
     ledger: Ledger,
+    ages: Ages,
+    pulse: Pulse,
     exactly_once: ExactlyOnce,
     pub(super) subscriptions: Subscriptions,
     barrier: Barrier,
@@ -44,10 +47,12 @@ pub(super) struct Protocol<R> {
 }
 
 impl<R: Receiver> Protocol<R> {
-    pub(super) fn new(config: &SessionConfig, receiver: R) -> Self {
+    pub(super) fn new(config: &SessionConfig, receiver: R, pulse: Pulse) -> Self {
         Self {
             receiver,
             ledger: Ledger::default(),
+            ages: Ages::default(),
+            pulse,
             exactly_once: ExactlyOnce::default(),
             subscriptions: Subscriptions::default(),
             barrier: Barrier::new(&config.barrier_prefix, &config.client_id, fastrand::u64(..)),
@@ -68,6 +73,7 @@ impl<R: Receiver> Protocol<R> {
 
     pub(super) fn connected(&mut self, accepted: &Accepted, epoch: u32) {
         self.ledger.begin(epoch);
+        self.ages.clear();
         self.surplus.clear();
         self.exactly_once.begin(accepted.session_present);
         self.barrier.begin();
@@ -80,6 +86,8 @@ impl<R: Receiver> Protocol<R> {
     pub(super) fn disconnected(&mut self, epoch: u32) {
         self.subscriptions.disconnected();
         self.barrier.begin();
+        // The broker sends them again: on this connection nothing is owed any more.
+        self.pulse.owe(0, None);
         // Their barrier is lost with the connection: the next one counts.
         self.waiting.append(&mut self.covered);
         self.receiver.disconnected(epoch);

@@ -48,7 +48,14 @@ impl<R: Receiver> Protocol<R> {
         if let Some(passed) = self.barrier.tick(now, self.idle_since) {
             self.passed(passed);
         }
+        self.show(now);
         self.check_answers(now)
+    }
+
+    fn show(&mut self, now: Instant) {
+        let (first, end) = self.ledger.owed();
+        self.ages.note(first, end, now);
+        self.pulse.owe(self.ledger.outstanding(), self.ages.oldest());
     }
 
     fn mark_idle(&mut self, now: Instant) {
