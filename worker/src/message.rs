@@ -60,13 +60,20 @@ pub(crate) struct Progress {
 
 impl Progress {
     pub(crate) fn skip(&self, handler: usize) {
-        let bit = u32::try_from(handler).ok().and_then(|at| 1_u8.checked_shl(at)).unwrap_or(0);
-        self.skipped.fetch_or(bit, Ordering::Relaxed);
+        self.skipped.fetch_or(bit(handler), Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_skipped(&self, handler: usize) -> bool {
+        self.skipped.load(Ordering::Relaxed) & bit(handler) != 0
     }
 
     pub(crate) fn results(&self) -> MutexGuard<'_, Vec<(usize, cel::Value)>> {
         self.results.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn bit(handler: usize) -> u8 {
+    u32::try_from(handler).ok().and_then(|at| 1_u8.checked_shl(at)).unwrap_or(0)
 }
 
 /// What is known of a route by every message that belongs to it.

@@ -17,6 +17,9 @@ pub(crate) trait WriteRows: Send + Sync {
 
     /// How many of so many rows go into the next statement, 1 to `rows`.
     fn take(&self, rows: usize) -> usize;
+
+    /// A batch of so many rows begins.
+    fn begin(&self, _rows: usize) {}
 }
 
 /// Writes all rows, in order. A refused statement is halved until the bad rows stand alone, so that

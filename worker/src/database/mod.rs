@@ -37,6 +37,7 @@ use self::{
     fault::Fault, insert_sql::InsertText, mysql::MySqlConnector, pool::Pool, postgres::PgConnector,
     sqlite::SqliteConnector, writer::InsertWriter,
 };
+use crate::metrics::Histogram;
 
 /// Batches of one inserter that are written at the same time, at most.
 const IN_FLIGHT: usize = 4;
@@ -82,6 +83,8 @@ pub(crate) struct Inner {
     options: DatabaseOptions,
     /// The URL without its password.
     place: String,
+    /// Rows of each batch.
+    pub(crate) batch_rows: Arc<Histogram>,
 }
 
 /// Connections by dialect.
@@ -114,9 +117,18 @@ impl Database {
     /// # Errors
     /// A URL that is none of ours.
     pub fn open(url: &str, options: DatabaseOptions) -> Result<Self, DatabaseError> {
+        Self::open_counted(url, options, Arc::default())
+    }
+
+    /// The same, counting the rows of batches in `batch_rows`.
+    pub(crate) fn open_counted(
+        url: &str,
+        options: DatabaseOptions,
+        batch_rows: Arc<Histogram>,
+    ) -> Result<Self, DatabaseError> {
         let place = error::redacted(url);
         let server = Server::new(url, &place, options)?;
-        let inner = Inner { server, options, place };
+        let inner = Inner { server, options, place, batch_rows };
         Ok(Self { inner: Arc::new(inner) })
     }
 

@@ -90,6 +90,7 @@ async fn write<W: WriteRows>(writer: &W, pending: Vec<Pending>) {
         return;
     }
     let started = Instant::now();
+    writer.begin(rows.len());
     let results = settle(writer, &rows).await;
     tracing::trace!(rows = rows.len(), micros = micros(started.elapsed()), "batch settled");
     for (waiter, result) in waiters.into_iter().zip(results) {

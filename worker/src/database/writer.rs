@@ -128,6 +128,10 @@ impl WriteRows for InsertWriter {
         self.once(rows).await
     }
 
+    fn begin(&self, rows: usize) {
+        self.database.batch_rows.numbered(rows);
+    }
+
     fn take(&self, rows: usize) -> usize {
         match self.text.dialect {
             Dialect::Postgres => rows.min(self.text.max_rows()),

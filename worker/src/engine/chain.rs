@@ -7,6 +7,7 @@ use futures::FutureExt as _;
 use super::{Compiled, handlers};
 use crate::{
     message::Message,
+    metrics::RouteCells,
     middleware::{Around, Entered, Log},
     outcome::{Failure, Outcome, class},
 };
@@ -15,24 +16,30 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Next {
     route: Arc<Compiled>,
+    cells: Arc<RouteCells>,
     at: usize,
 }
 
 impl Next {
     /// Runs the rest. Retries happen inside: what comes back is what the message came to.
     pub async fn run(self, message: Message) -> Outcome {
-        run(&self.route, self.at, message).await
+        run(&self.route, &self.cells, self.at, message).await
     }
 }
 
 /// Runs the steps from `from` on, then the handlers. Built-in steps are walked without boxing.
-pub(super) async fn run(route: &Arc<Compiled>, from: usize, message: Message) -> Outcome {
+pub(super) async fn run(
+    route: &Arc<Compiled>,
+    cells: &Arc<RouteCells>,
+    from: usize,
+    message: Message,
+) -> Outcome {
     let logs = logs(route, from);
     if logs.clone().next().is_none() {
-        return walk(route, from, message).await;
+        return walk(route, cells, from, message).await;
     }
     let (received, started) = (Arc::clone(message.received()), tokio::time::Instant::now());
-    let outcome = walk(route, from, message).await;
+    let outcome = walk(route, cells, from, message).await;
     logs.for_each(|log| log.write(&received, &outcome, started.elapsed()));
     outcome
 }
@@ -43,10 +50,16 @@ fn logs(route: &Compiled, from: usize) -> impl Iterator<Item = &Log> + Clone {
     steps.take_while(|step| step.around().is_none()).filter_map(|step| step.log())
 }
 
-async fn walk(route: &Arc<Compiled>, from: usize, mut message: Message) -> Outcome {
+async fn walk(
+    route: &Arc<Compiled>,
+    cells: &Arc<RouteCells>,
+    from: usize,
+    mut message: Message,
+) -> Outcome {
     for (at, step) in route.steps.iter().enumerate().skip(from) {
         if let Some(around) = step.around() {
-            let next = Next { route: Arc::clone(route), at: at + 1 };
+            let (route, cells) = (Arc::clone(route), Arc::clone(cells));
+            let next = Next { route, cells, at: at + 1 };
             return Box::pin(wrap(around, message, next)).await;
         }
         match step.enter(&mut message, &route.shared).await {
@@ -54,7 +67,7 @@ async fn walk(route: &Arc<Compiled>, from: usize, mut message: Message) -> Outco
             Entered::End(outcome) => return outcome,
         }
     }
-    handlers::run(route, &message).await
+    handlers::run(route, cells, &message).await
 }
 
 async fn wrap(around: &Around, message: Message, next: Next) -> Outcome {

@@ -7,6 +7,7 @@ use crate::{
     dead_letter,
     journal::{Journal, Permit},
     message::{Message, Received},
+    metrics::RouteCells,
     outcome::{Failure, Final, FinalOutcome, Outcome, class},
     retry::Retry,
 };
@@ -15,18 +16,28 @@ use crate::{
 const LOG_EACH: u64 = 1000;
 
 /// Runs a message to its end.
-pub(super) async fn handle(route: &Arc<Compiled>, message: Message) -> Final {
+pub(super) async fn handle(
+    route: &Arc<Compiled>,
+    cells: &Arc<RouteCells>,
+    message: Message,
+) -> Final {
+    let received = Arc::clone(message.received());
+    let outcome = settle(route, cells, message);
     match route.shared.journal.careful() {
-        None => finish(route, Arc::clone(message.received()), settle(route, message)).await,
-        Some(journal) => carefully(journal, route, message).await,
+        None => finish(route, received, outcome).await,
+        Some(journal) => carefully(journal, route, received, outcome).await,
     }
 }
 
 /// The same after crashes: a message that killed the process is not handled any more.
-async fn carefully(journal: &Journal, route: &Arc<Compiled>, message: Message) -> Final {
-    let received = Arc::clone(message.received());
+async fn carefully(
+    journal: &Journal,
+    route: &Compiled,
+    received: Arc<Received>,
+    outcome: impl Future<Output = Outcome>,
+) -> Final {
     match journal.permit(&received).await {
-        Permit::Handle(_until_the_end) => finish(route, received, settle(route, message)).await,
+        Permit::Handle(_until_the_end) => finish(route, received, outcome).await,
         Permit::Poison => finish(route, received, async { Outcome::Failed(crash()) }).await,
     }
 }
@@ -51,13 +62,13 @@ async fn finish(
 
 /// Runs the chain. A handler's failure comes back when its retries are used up; a failure of the
 /// middleware itself is retried here, from the message as it came: finished handlers are not run again.
-async fn settle(route: &Arc<Compiled>, message: Message) -> Outcome {
+async fn settle(route: &Arc<Compiled>, cells: &Arc<RouteCells>, message: Message) -> Outcome {
     let received = Arc::clone(message.received());
     let mut retry = Retry::new(route.shared.max_attempts, &route.shared.health);
     let mut next = Some(message);
     loop {
         let message = next.take().unwrap_or_else(|| Message::again(Arc::clone(&received)));
-        let failure = match once(route, message).await {
+        let failure = match once(route, cells, message).await {
             Outcome::Failed(failure) => failure,
             outcome => return outcome,
         };
@@ -66,12 +77,13 @@ async fn settle(route: &Arc<Compiled>, message: Message) -> Outcome {
             return Outcome::Failed(failure);
         }
         route.counters.retries.up();
+        cells.retried();
     }
 }
 
-async fn once(route: &Arc<Compiled>, message: Message) -> Outcome {
+async fn once(route: &Arc<Compiled>, cells: &Arc<RouteCells>, message: Message) -> Outcome {
     match message.payload().check() {
-        Ok(()) => chain::run(route, 0, message).await,
+        Ok(()) => chain::run(route, cells, 0, message).await,
         Err(error) => Outcome::Failed(error.into()),
     }
 }

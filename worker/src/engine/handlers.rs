@@ -3,21 +3,23 @@
 use std::{panic::AssertUnwindSafe, sync::atomic::Ordering};
 
 use futures::FutureExt as _;
+use tokio::time::{Instant, timeout_at};
 
 use super::{Compiled, chain::panicked};
 use crate::{
     handler,
     message::Message,
+    metrics::RouteCells,
     outcome::{Failure, Outcome},
     retry::Retry,
 };
 
 /// Runs the handlers that are not finished yet.
-pub(super) async fn run(route: &Compiled, message: &Message) -> Outcome {
+pub(super) async fn run(route: &Compiled, cells: &RouteCells, message: &Message) -> Outcome {
     let progress = &message.progress;
     let first = progress.finished.load(Ordering::Relaxed);
     for (index, handler) in route.handlers.iter().enumerate().skip(first) {
-        match persist(route, handler, message).await {
+        match persist(route, cells, handler, message).await {
             Outcome::Done => progress.finished.store(index + 1, Ordering::Relaxed),
             other => return other,
         }
@@ -26,12 +28,22 @@ pub(super) async fn run(route: &Compiled, message: &Message) -> Outcome {
 }
 
 /// Tries one handler until it ends in something else than a failure that may pass.
-async fn persist(route: &Compiled, handler: &handler::Compiled, message: &Message) -> Outcome {
+async fn persist(
+    route: &Compiled,
+    cells: &RouteCells,
+    handler: &handler::Compiled,
+    message: &Message,
+) -> Outcome {
     let shared = &route.shared;
     let mut retry = Retry::new(shared.max_attempts, &shared.health);
     loop {
         message.progress.attempts.fetch_max(retry.attempts(), Ordering::Relaxed);
-        let failure = match attempt(route, handler, message).await {
+        let started = Instant::now();
+        let outcome = attempt(route, handler, message, started).await;
+        if !message.progress.is_skipped(handler.index()) {
+            cells.handled(handler.index(), started.elapsed());
+        }
+        let failure = match outcome {
             Outcome::Failed(failure) => failure,
             outcome => return outcome,
         };
@@ -43,16 +55,22 @@ async fn persist(route: &Compiled, handler: &handler::Compiled, message: &Messag
             "a handler failed"
         );
         match retry.after(failure).await {
-            Ok(()) => route.counters.retries.up(),
+            Ok(()) => cells.retried(),
             Err(failure) => return Outcome::Failed(failure),
-        };
+        }
+        route.counters.retries.up();
     }
 }
 
 /// One attempt: bounded in time, and a panic stays inside.
-async fn attempt(route: &Compiled, handler: &handler::Compiled, message: &Message) -> Outcome {
+async fn attempt(
+    route: &Compiled,
+    handler: &handler::Compiled,
+    message: &Message,
+    started: Instant,
+) -> Outcome {
     let work = AssertUnwindSafe(handler.run(message, route)).catch_unwind();
-    match tokio::time::timeout(route.shared.timeout, work).await {
+    match timeout_at(started + route.shared.timeout, work).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(_)) => Outcome::Failed(panicked()),
         Err(_) => Outcome::Failed(timed_out(route, handler)),

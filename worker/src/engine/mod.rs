@@ -45,6 +45,7 @@ use crate::{
     health::Health,
     journal::Journal,
     message::{Message, RouteInfo},
+    metrics::RouteCells,
     middleware::Step,
     outbox::Outbox,
     outcome::Final,
@@ -275,8 +276,13 @@ impl Engine {
 
     /// Does what the spec says is to be done with the message. See the module for what is promised.
     pub async fn handle(&self, message: Message) -> Final {
+        self.handle_counted(message, &Arc::default()).await
+    }
+
+    /// The same, counting attempts and their time in `cells`.
+    pub(crate) async fn handle_counted(&self, message: Message, cells: &Arc<RouteCells>) -> Final {
         let route = &self.inner.routes[message.route_index()];
-        finish::handle(route, message).await
+        finish::handle(route, cells, message).await
     }
 
     /// The table that it runs.

@@ -52,6 +52,11 @@ impl Compiled {
         }
     }
 
+    /// Its place among the handlers of its route.
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
+
     /// The handler's key in the spec.
     pub(crate) fn kind(&self) -> &'static str {
         match &self.action {

@@ -9,7 +9,7 @@ use routemq_mqtt::{AckToken, Acks};
 use tokio::time::Instant;
 
 use super::{
-    counters::{Counters, RouteCells},
+    counters::Counters,
     dispatcher::{Admitted, Batch, Unowed, size},
     lane::{Entry, Mark, Panicked, Ticket},
     record::{Identity, Observer, Record},
@@ -18,6 +18,7 @@ use super::{
 use crate::{
     engine::Engine,
     message::{Message, Received},
+    metrics::RouteCells,
     outcome::{Final, FinalOutcome, class},
 };
 
@@ -33,7 +34,8 @@ pub(crate) type Job = (Arc<Local>, Message);
 
 /// Handles one message.
 pub(crate) async fn handle((local, message): Job) -> Final {
-    local.engine.handle(message).await
+    let cells = &local.routes[message.route_index()];
+    local.engine.handle_counted(message, cells).await
 }
 
 /// What is owed for a message.
@@ -59,6 +61,7 @@ pub(crate) struct Handling {
     unowed: Arc<Unowed>,
     local: Option<Arc<Local>>,
     /// This turn's, until the flush.
+    ended: Vec<Owed>,
     tokens: Vec<AckToken>,
     given_back: u64,
     unowed_done: (u64, u64),
@@ -84,6 +87,7 @@ impl Handling {
             counters,
             unowed,
             local: None,
+            ended: Vec::new(),
             tokens: Vec::new(),
             given_back: 0,
             unowed_done: (0, 0),
@@ -93,8 +97,7 @@ impl Handling {
     fn local(&mut self, engine: Arc<Engine>) -> Arc<Local> {
         let known = self.local.take().filter(|local| Arc::ptr_eq(&local.engine, &engine));
         let local = known.unwrap_or_else(|| {
-            let names = engine.table().routes.iter().map(|route| &route.name);
-            let routes = self.counters.cells(self.lane, names);
+            let routes = self.counters.cells(self.lane, &engine.table().routes);
             Arc::new(Local { engine, routes })
         });
         self.local = Some(Arc::clone(&local));
@@ -114,6 +117,18 @@ impl Handling {
             received: self.observer.as_ref().map(|_| Arc::clone(message.received())),
         };
         Entry { key, ticket, job: (Arc::clone(local), message) }
+    }
+
+    /// What ended this turn is acknowledged now: one look at the clock for all of it.
+    fn deliver(&mut self) {
+        if self.ended.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        for ticket in self.ended.drain(..) {
+            ticket.local.routes[ticket.route].delivered(now.saturating_duration_since(ticket.at));
+            self.tokens.extend(ticket.token);
+        }
     }
 
     fn count_unowed(&mut self, ticket: &Owed) {
@@ -138,13 +153,13 @@ impl Work for Handling {
 
     fn finished(&mut self, ticket: Owed, result: Result<Final, Panicked>) {
         let ended = result.unwrap_or_else(|panicked| after_panic(&ticket, &panicked));
-        ticket.local.routes[ticket.route].finished(ended.outcome, ended.attempts);
+        ticket.local.routes[ticket.route].finished(ended.outcome);
         if let (Some(observer), Some(message)) = (&self.observer, &ticket.received) {
             let duration = ticket.at.elapsed();
             observer.finished(&Record { worker: &self.identity, message, ended, duration });
         }
         self.count_unowed(&ticket);
-        self.tokens.extend(ticket.token);
+        self.ended.push(ticket);
     }
 
     fn given_back(&mut self, ticket: Owed) {
@@ -153,6 +168,7 @@ impl Work for Handling {
     }
 
     fn flush(&mut self) {
+        self.deliver();
         if !self.tokens.is_empty() {
             self.counters.settled.fetch_add(self.tokens.len() as u64, Relaxed);
             self.acks.done_all(&self.tokens);

@@ -6,13 +6,14 @@ use std::{
     time::Duration,
 };
 
-use routemq_crds::table::Middleware;
+use routemq_crds::table::{Handler, Middleware};
 use tokio::time::Instant;
 
 use crate::{
     Failure, FailureKind, FinalOutcome, Message, Next, Outcome, class,
+    metrics::RouteCells,
     middleware::from_fn,
-    testing::{around, bed, custom},
+    testing::{admit, around, at, bed, custom},
 };
 
 /// Fails as told for the first `times` calls, and counts them all.
@@ -58,6 +59,33 @@ async fn a_transient_failure_is_tried_again_and_earlier_handlers_are_not() {
     assert_eq!((report.outcome, report.attempts), (Some(FinalOutcome::Done), 3));
     assert_eq!((read(&first), read(&second), read(&third)), (1, 3, 1));
     assert_eq!(engine.counters(0).unwrap().retries(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_attempt_is_counted_with_its_time_and_a_skipped_handler_is_not() {
+    let (calls, never) = (counter(), counter());
+    let skipped = Handler { when: Some(at("false")), ..custom("never") };
+    let fail = flaky(&calls, 2, FailureKind::Transient);
+    let slow = move || {
+        let outcome = fail();
+        async move {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            outcome.await
+        }
+    };
+    let (engine, _) = bed("t")
+        .handler(skipped)
+        .handler(custom("slow"))
+        .registry(|it| {
+            it.handler("never", flaky(&never, 9, FailureKind::Transient)).handler("slow", slow)
+        })
+        .engine()
+        .await;
+    let cells = Arc::new(RouteCells::new(&["never".into(), "slow".into()]));
+    engine.handle_counted(admit(&engine, ("t", "")), &cells).await;
+    let totals = cells.totals();
+    assert_eq!((totals.retries, read(&never)), (2, 0));
+    assert_eq!((totals.handlers["slow"].count(), totals.handlers["never"].count()), (3, 0));
 }
 
 #[tokio::test(start_paused = true)]
