@@ -5,8 +5,8 @@ use std::time::Duration;
 use routemq_crds::document::Documents;
 use routemq_tests::{Database, Rows, ensure, eventually};
 use routemq_worker::{
-    Registry, Secrets,
-    run::{Change, DatabaseAway, Loaded, RunSettings, Running},
+    Secrets,
+    run::{Change, Loaded, RunSettings, Running},
 };
 
 use crate::bed::{Bed, PATIENCE};
@@ -111,20 +111,10 @@ fn loaded(routes: &str) -> Vec<Loaded> {
 
 fn settings(bed: &Bed) -> RunSettings {
     RunSettings {
-        broker: bed.proxy.url().parse().expect("the proxy's URL is one"),
-        credentials: routemq_mqtt::Credentials::None,
         client_id: "bed".to_owned(),
-        share: None,
         database: Some(bed.database.url()),
-        slot: None,
         drain: PATIENCE,
-        registry: Registry::new(),
-        observer: None,
-        database_away: DatabaseAway::Wait,
-        create_tables: false,
-        lease: None,
-        report: routemq_worker::report::Reporter::default(),
-        journal: routemq_worker::journal::Journal::default(),
+        ..RunSettings::new(bed.proxy.url().parse().expect("the proxy's URL is one"))
     }
 }
 

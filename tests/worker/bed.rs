@@ -8,13 +8,11 @@ use std::{
 };
 
 use routemq_crds::document::Documents;
-use routemq_mqtt::Credentials;
 use routemq_tests::{Mosquitto, MosquittoConfig, ensure, eventually};
 use routemq_worker::{
     Message, Registry, Secrets,
     extract::Config,
-    report::Reporter,
-    run::{DatabaseAway, Loaded, RunSettings, Running},
+    run::{Loaded, RunSettings, Running},
     worker::{Observer, Record},
 };
 
@@ -125,20 +123,11 @@ impl Bed {
     /// Connecting elsewhere than to the broker itself.
     pub(crate) fn settings_through(&self, url: &str) -> RunSettings {
         RunSettings {
-            broker: url.parse().unwrap(),
-            credentials: Credentials::None,
             client_id: "test".to_owned(),
-            share: None,
-            database: None,
-            slot: None,
             drain: Duration::from_secs(10),
             registry: Registry::new().handler("work", work),
             observer: Some(Arc::new(self.tally.clone())),
-            database_away: DatabaseAway::Wait,
-            create_tables: false,
-            lease: None,
-            report: Reporter::default(),
-            journal: routemq_worker::journal::Journal::default(),
+            ..RunSettings::new(url.parse().unwrap())
         }
     }
 

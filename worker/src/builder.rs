@@ -10,8 +10,7 @@ use crate::{
     handler::Handler,
     journal::Journal,
     middleware::Middleware,
-    report::Reporter,
-    run::{DatabaseAway, Loaded, RunError, RunSettings, run},
+    run::{Loaded, RunError, RunSettings, run},
     worker::Summary,
 };
 
@@ -223,20 +222,11 @@ impl Worker {
 
     fn into_settings(self) -> RunSettings {
         RunSettings {
-            broker: self.settings.broker,
-            credentials: self.settings.credentials,
-            client_id: self.settings.client_id,
-            share: self.settings.share,
-            database: self.settings.database.map(|database| database.url),
             slot: self.slot,
             drain: self.drain,
             registry: self.registry,
-            observer: None,
-            database_away: DatabaseAway::Wait,
-            create_tables: false,
-            lease: None,
             journal: self.scratch.as_deref().map(Journal::open_or_go_without).unwrap_or_default(),
-            report: Reporter::default(),
+            ..RunSettings::from(self.settings)
         }
     }
 }

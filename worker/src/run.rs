@@ -25,8 +25,10 @@ use url::Url;
 
 use self::route::RunningRoute;
 use crate::{
+    config::Settings,
     database::DatabaseError,
     journal::Journal,
+    monitor::Monitor,
     registry::Registry,
     report::Reporter,
     secrets::{SecretError, Secrets},
@@ -53,6 +55,8 @@ pub struct RunSettings {
     pub drain: Duration,
     /// Custom handlers, middleware and their state.
     pub registry: Registry,
+    /// Knows what runs, for metrics and probes.
+    pub monitor: Monitor,
     /// Sees every message whose outcome is final.
     pub observer: Option<Arc<dyn Observer>>,
     /// What happens where the database does not answer at the start.
@@ -164,6 +168,42 @@ pub struct Running {
     routes: BTreeMap<String, RunningRoute>,
 }
 
+impl RunSettings {
+    /// All workers of each object, connecting to `broker` without a login; nothing custom, no database; waits for a
+    /// database that is away, and drains for 30 s.
+    pub fn new(broker: Url) -> Self {
+        Self {
+            broker,
+            credentials: Credentials::None,
+            client_id: "routemq".to_owned(),
+            share: None,
+            database: None,
+            slot: None,
+            drain: Duration::from_secs(30),
+            registry: Registry::new(),
+            monitor: Monitor::default(),
+            observer: None,
+            database_away: DatabaseAway::Wait,
+            create_tables: false,
+            lease: None,
+            journal: Journal::default(),
+            report: Reporter::default(),
+        }
+    }
+}
+
+impl From<Settings> for RunSettings {
+    fn from(settings: Settings) -> Self {
+        Self {
+            credentials: settings.credentials,
+            client_id: settings.client_id,
+            share: settings.share,
+            database: settings.database.map(|database| database.url),
+            ..Self::new(settings.broker)
+        }
+    }
+}
+
 impl RunError {
     /// Whether the input is wrong (exit code 1), not the outside world (3).
     pub fn is_input(&self) -> bool {
@@ -187,8 +227,9 @@ impl Running {
         for loaded in loaded {
             prepared.push((name_of(&loaded.table), route::prepare(loaded, &settings).await?));
         }
-        let started = prepared.into_iter().map(|(name, it)| (name, it.start()));
-        let (routes, journal) = (started.collect(), settings.journal.clone());
+        let routes = prepared.into_iter().map(|(name, it)| (name, it.start())).collect();
+        settings.monitor.started();
+        let journal = settings.journal.clone();
         tokio::spawn(async move { journal.survived().await });
         Ok(Self { settings, routes })
     }
@@ -202,6 +243,7 @@ impl Running {
             self.routes.keys().filter(|name| !names.contains(name)).cloned().collect();
         for name in gone {
             if let Some(route) = self.routes.remove(&name) {
+                self.settings.monitor.forget(&name);
                 changes.push((name, Change::Stopped(route.stop().await)));
             }
         }
@@ -238,6 +280,7 @@ impl Running {
     /// Stops all of them at once: what runs is finished within [`RunSettings::drain`], acknowledged, and the
     /// sessions are left with the broker (durable) or ended (ephemeral).
     pub async fn stop(self) -> Vec<Summary> {
+        self.settings.monitor.stopping();
         let stopped = self.routes.into_values().map(RunningRoute::stop);
         let summaries = futures::future::join_all(stopped).await.concat();
         self.settings.journal.close();
@@ -264,7 +307,7 @@ pub async fn run(
 pub fn totals(summaries: &[Summary]) -> Totals {
     let mut totals = Totals::default();
     for summary in summaries {
-        totals += summary.totals.clone();
+        totals += &summary.totals;
     }
     totals
 }

@@ -59,6 +59,8 @@ fn container(route: &Validated, settings: &Settings) -> Container {
             format!("{TABLE}/route.json"),
             "--secrets".to_owned(),
             SECRETS.to_owned(),
+            "--listen".to_owned(),
+            format!("0.0.0.0:{PORT}"),
             "--slots".to_owned(),
             format!("{TABLE}/slots.json"),
         ]),

@@ -1,16 +1,19 @@
 //! `routemq run`: the same engine against a real broker and database.
 
-use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    collections::BTreeMap, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration,
+};
 
 use clap::Args;
 use routemq_crds::{document::Documents, table::Table};
 use routemq_worker::{
-    Registry, Secrets,
+    Secrets,
     config::Settings,
+    http::Probes,
     journal::Journal,
     logging,
-    report::Reporter,
-    run::{DatabaseAway, Loaded, RunError, RunSettings, Running, totals},
+    monitor::Monitor,
+    run::{Loaded, RunError, RunSettings, Running, totals},
     worker::Summary,
 };
 
@@ -46,6 +49,9 @@ pub(crate) struct Run {
     /// Keeps a journal of crashes there, so that a message that kills the process again and again becomes a dead letter
     #[arg(long, value_name = "DIR", env = "ROUTEMQ_SCRATCH")]
     scratch: Option<PathBuf>,
+    /// Serves /metrics, /livez and /readyz here, for example 0.0.0.0:9090 [default: nowhere]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
     /// How long a stop lets handlers finish
     #[arg(long, value_name = "SECONDS", default_value_t = 30)]
     drain: u64,
@@ -56,9 +62,11 @@ impl Run {
         let settings = settings()?;
         logging::start(&settings.log);
         let mut signals = Signals::listen()?;
+        let monitor = Monitor::default();
+        let _probes = self.probes(&monitor).await?;
         let loaded = self.load()?;
         distinct_shares(&loaded, settings.share.as_deref())?;
-        let settings = self.leased(&loaded, self.run_settings(settings)).await?;
+        let settings = self.leased(&loaded, self.run_settings(settings, monitor)).await?;
         let running = Running::start(loaded, settings).await;
         let running = running.map_err(|error| failed(&error))?;
         signals.next().await;
@@ -126,22 +134,24 @@ impl Run {
         Ok(settings)
     }
 
-    fn run_settings(&self, settings: Settings) -> RunSettings {
+    /// Before anything is waited for, so that a startup probe passes while it is.
+    async fn probes(&self, monitor: &Monitor) -> Result<Option<Probes>, Failure> {
+        let Some(address) = self.listen else { return Ok(None) };
+        let probes = Probes::start(address, monitor.clone()).await.map_err(|error| {
+            Failure::world(format!("cannot listen on {address} for metrics and probes (--listen)"))
+                .because(&error)
+        })?;
+        tracing::info!(address = %probes.address(), "serving /metrics, /livez, /readyz");
+        Ok(Some(probes))
+    }
+
+    fn run_settings(&self, settings: Settings, monitor: Monitor) -> RunSettings {
         RunSettings {
-            broker: settings.broker,
-            credentials: settings.credentials,
-            client_id: settings.client_id,
-            share: settings.share,
-            database: settings.database.map(|database| database.url),
             slot: self.slot,
             drain: Duration::from_secs(self.drain),
-            registry: Registry::new(),
-            observer: None,
-            database_away: DatabaseAway::Wait,
-            create_tables: false,
-            lease: None,
             journal: self.scratch.as_deref().map(Journal::open_or_go_without).unwrap_or_default(),
-            report: Reporter::default(),
+            monitor,
+            ..RunSettings::from(settings)
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The database comes before the first connection to the broker: a worker that cannot do its work takes no messages.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use routemq_crds::{
     table::{Action, Insert, Middleware, Table},
@@ -33,7 +33,9 @@ impl Connection {
             create_if_missing: settings.create_tables,
             ..DatabaseOptions::default()
         };
-        let database = Database::open(url, options).map_err(failed)?;
+        let database =
+            Database::open_counted(url, options, Arc::clone(settings.monitor.batch_rows()))
+                .map_err(failed)?;
         if settings.database_away == DatabaseAway::Fail {
             database.ping().await.map_err(failed)?;
         }
@@ -53,6 +55,7 @@ impl Connection {
     pub(super) async fn ready(&self, route: &str, table: &Table, settings: &RunSettings) {
         let mut pause = Duration::from_millis(500);
         while let Err(error) = self.database.ping().await {
+            settings.monitor.waits(route, format!("waiting for the database: {error}"));
             tracing::warn!(route, %error, "waiting for the database; nothing is subscribed until it answers");
             settings.report.set_database_awaited(true);
             sleep(pause).await;

@@ -97,6 +97,7 @@ impl Prepared {
         settings.report.set_generation(loaded.table.generation);
         settings.report.follow_health(connections.health.watch());
         settings.report.follow_dead_letters(connections.health.watch_unheard());
+        settings.monitor.waits(&plan.name, "starting");
         let (orders, receiver) = mpsc::channel(8);
         let supervisor =
             Supervisor::new(plan.clone(), engine, connections.clone(), Arc::clone(&settings));

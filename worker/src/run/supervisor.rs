@@ -56,6 +56,7 @@ impl Supervisor {
     pub(super) async fn run(mut self, mut orders: mpsc::Receiver<Order>) -> Vec<Summary> {
         if self.database_ready(&mut orders).await {
             self.fill_slots().await;
+            self.tell_monitor();
             for answer in std::mem::take(&mut self.asked) {
                 self.answer_when_settled(answer);
             }
@@ -135,6 +136,17 @@ impl Supervisor {
         if let (Some(slot), true) = (leased, self.workers.is_empty()) {
             self.start(slot).await;
         }
+        self.tell_monitor();
+    }
+
+    /// Without a slot of its own a leased worker is not ready.
+    fn tell_monitor(&self) {
+        let (monitor, name) = (&self.settings.monitor, &self.plan.name);
+        if self.settings.lease.is_some() && self.workers.is_empty() {
+            monitor.waits(name, "waiting for a slot");
+        } else {
+            monitor.runs(name);
+        }
     }
 
     async fn swap(&mut self, engine: Arc<Engine>, plan: Plan) {
@@ -179,6 +191,7 @@ impl Supervisor {
             engine: Arc::new(self.engine.for_another_worker()),
             session: SessionConfig { before_reconnect: self.gate(slot), ..session },
             slot,
+            monitor: self.settings.monitor.clone(),
             observer: self.settings.observer.clone(),
             transition: self.plan.transition,
         };

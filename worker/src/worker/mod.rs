@@ -23,6 +23,9 @@ mod running;
 pub(crate) mod shard;
 mod tables;
 
-pub use counters::{RouteTotals, Totals};
+pub(crate) use counters::Counters;
+pub(crate) use tables::Tables;
+
+pub use crate::metrics::{Classes, Distribution, RouteTotals, Totals};
 pub use record::{Identity, Observer, Record};
 pub use running::{RunningWorker, Summary, WorkerOptions};

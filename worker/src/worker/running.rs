@@ -2,7 +2,7 @@
 
 use std::{
     num::NonZero,
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use super::{
-    counters::{Counters, Totals},
+    counters::Counters,
     dispatcher::{Batch, Dispatcher, StatusCell, Unowed, Wiring},
     follow::{Follow, follow},
     handling::{Handling, Shared, handle},
@@ -27,7 +27,11 @@ use super::{
     shard::{Command, Shard},
     tables::{Tables, subscriptions},
 };
-use crate::engine::Engine;
+use crate::{
+    engine::Engine,
+    metrics::Totals,
+    monitor::{LaneBeat, Member, Membership, Monitor},
+};
 
 /// The socket task may take this long to obey; it never waits for anything, so this is plenty.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -40,6 +44,8 @@ pub struct WorkerOptions {
     pub session: SessionConfig,
     /// Which of the `MqttRoute`'s sessions this is, from 0.
     pub slot: u32,
+    /// Where it enters itself, for metrics and probes.
+    pub monitor: Monitor,
     /// Sees every message whose outcome is final.
     pub observer: Option<Arc<dyn Observer>>,
     /// How long siblings may need to change to a new table (or to have it from the start): until then
@@ -56,6 +62,7 @@ pub struct RunningWorker {
     lanes: Lanes,
     counters: Arc<Counters>,
     follower: JoinHandle<()>,
+    membership: Membership,
     transition: Duration,
     end: End,
 }
@@ -78,7 +85,9 @@ struct Lanes {
 impl RunningWorker {
     /// Connects and subscribes; returns at once. The connection and its answers are seen in [`Self::status`].
     pub async fn start(options: WorkerOptions) -> Self {
-        let WorkerOptions { engine, session: config, slot, observer, transition } = options;
+        let WorkerOptions { engine, session: config, slot, monitor, observer, transition } =
+            options;
+        let receive_maximum = config.receive_maximum;
         let (identity, delivery) =
             (identity(engine.table(), slot), engine.table().delivery.clone());
         let wanted = subscriptions(engine.table());
@@ -110,9 +119,19 @@ impl RunningWorker {
             status: session.status(),
             tables: tables.clone(),
         }));
+        let membership = monitor.enter(Member {
+            identity: Arc::clone(&identity),
+            status: session.status(),
+            pulse: session.pulse(),
+            tables: tables.subscribe(),
+            counters: Arc::clone(&counters),
+            lanes: lanes.beats(),
+            receive_maximum,
+            leaving: AtomicBool::new(false),
+        });
         session.subscribe_to(wanted).await;
         let end = end_of(delivery.session);
-        Self { identity, session, tables, lanes, counters, follower, transition, end }
+        Self { identity, session, tables, lanes, counters, follower, membership, transition, end }
     }
 
     /// Changes to another table of the same `MqttRoute`, without losing a message:
@@ -159,6 +178,7 @@ impl RunningWorker {
     /// it, and discards it. What is not through within `drain` stays with the session, which then stays too.
     pub async fn retire(mut self, drain: Duration) -> Summary {
         let deadline = Instant::now() + drain;
+        self.membership.leaving();
         self.session.subscribe_to(Vec::new()).await;
         let mut status = self.status();
         let left = status.wait_for(|status| {
@@ -184,10 +204,12 @@ impl RunningWorker {
     /// A durable session stays with the broker and keeps what was not finished; an ephemeral one ends.
     pub async fn stop(self, drain: Duration) -> Summary {
         let deadline = Instant::now() + drain;
+        self.membership.leaving();
         let _ = timeout(PATIENCE, self.session.stop_taking()).await;
         self.lanes.stop(deadline).await;
         self.session.stop(self.end, PATIENCE).await;
         self.follower.abort();
+        self.membership.leave();
         Summary { worker: (*self.identity).clone(), totals: self.counters.totals() }
     }
 }
@@ -208,6 +230,14 @@ impl Lanes {
             lanes.tasks.push(tokio::spawn(Shard::new(work, lane, receiver).run()));
         }
         lanes
+    }
+
+    fn beats(&self) -> Vec<LaneBeat> {
+        let beat = |lane: &mpsc::UnboundedSender<Command<Batch>>| {
+            let lane = lane.clone();
+            LaneBeat::new(move |beat| lane.send(Command::Beat(beat)).is_ok())
+        };
+        self.commands.iter().map(beat).collect()
     }
 
     /// Finishes what stands before the furthest message that any lane has started, so that everything finished can

@@ -22,6 +22,7 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 
 use super::lane::{Entry, Lane, Mark, Panicked, Ticket};
+use crate::monitor::Beat;
 
 /// Jobs that a shard starts or ends before it lets other tasks run.
 const BUDGET: usize = 256;
@@ -56,6 +57,8 @@ pub(crate) enum Command<B> {
     Lost,
     /// Connected again. The broker sends what it owes of these connections once more.
     Found(Range<u32>),
+    /// Say that the task turns.
+    Beat(Beat),
     /// Start nothing more, and say how far the lane has come.
     Halt(oneshot::Sender<Option<Mark>>),
     /// Drop what stands behind this mark, finish the rest, end.
@@ -148,6 +151,7 @@ where
             Some(Command::Run(batch)) => self.work.open(batch, &mut self.incoming),
             Some(Command::Lost) => self.lose(),
             Some(Command::Found(again)) => self.found(&again),
+            Some(Command::Beat(beat)) => beat.answer(),
             Some(Command::Halt(reply)) => self.halt(reply),
             Some(Command::Finish(furthest)) => self.finish(furthest),
             None => self.finish(None),
@@ -207,6 +211,7 @@ mod tests {
     use tokio::{sync::mpsc, time};
 
     use super::{Command, Entry, Lane, Mark, Panicked, Shard, Ticket, VecDeque, Work, oneshot};
+    use crate::monitor::LaneBeat;
 
     #[derive(Clone, Debug)]
     struct Job {
@@ -402,6 +407,22 @@ mod tests {
         let events = bed.pass(1).await;
         assert_eq!(events, [Started(0), Started(2), Done(2), Started(3), Done(3)]);
         assert_eq!(bed.pass(1000).await[5..], [Done(0), Started(1), Done(1)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_beat_is_answered_while_jobs_wait_or_nothing_may_start() {
+        let bed = Bed::new(1);
+        let lane = bed.commands.clone();
+        let beat = LaneBeat::new(move |beat| lane.send(Command::Beat(beat)).is_ok());
+        bed.tell(Command::Run(vec![job(0, 1, 500_000), job(1, 1, 0)]));
+        for lost in [false, true] {
+            if lost {
+                bed.tell(Command::Lost);
+            }
+            assert_eq!(beat.since_turn(), Duration::ZERO, "asked");
+            bed.pass(100_000).await;
+            assert_eq!(beat.since_turn(), Duration::ZERO, "answered, lost: {lost}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

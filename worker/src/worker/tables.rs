@@ -78,6 +78,11 @@ impl Tables {
         wanted.len() == status.filters.len() && wanted.iter().all(|it| settled(&it.filter))
     }
 
+    /// What the session should subscribe to.
+    pub(crate) fn wanted(&self) -> Vec<Subscription> {
+        subscriptions(self.current.table())
+    }
+
     /// What the overlap decision needs to know; `settled` is sorted.
     pub(crate) fn known<'a>(&'a self, settled: &'a [u32]) -> Known<'a> {
         Known {

@@ -15,14 +15,10 @@ mod summary;
 use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Args;
-use routemq_mqtt::Credentials;
 use routemq_worker::{
-    Registry,
     broker::Broker,
     config::{Environment, LogFormat, Settings},
-    journal::Journal,
     logging,
-    report::Reporter,
     run::{DatabaseAway, RunSettings, Running},
 };
 use tokio::net::TcpListener;
@@ -139,20 +135,13 @@ fn run_settings(broker: &Broker, database: &File, lines: Lines) -> Result<RunSet
     let url = Url::parse(&broker.url())
         .map_err(|error| Failure::world("cannot start the broker").because(&error))?;
     Ok(RunSettings {
-        broker: url,
-        credentials: Credentials::None,
         client_id: "dev".to_owned(),
-        share: None,
         database: Some(database.url()),
-        slot: None,
         drain: DRAIN,
-        registry: Registry::new(),
         observer: Some(Arc::new(lines)),
         database_away: DatabaseAway::Fail,
         create_tables: true,
-        lease: None,
-        journal: Journal::default(),
-        report: Reporter::default(),
+        ..RunSettings::new(url)
     })
 }
 

@@ -63,9 +63,9 @@ async fn a_transient_failure_is_tried_again_and_earlier_handlers_are_not() {
 
 #[tokio::test(start_paused = true)]
 async fn every_attempt_is_counted_with_its_time_and_a_skipped_handler_is_not() {
-    let (calls, never) = (counter(), counter());
+    let (tries, never) = (counter(), counter());
     let skipped = Handler { when: Some(at("false")), ..custom("never") };
-    let fail = flaky(&calls, 2, FailureKind::Transient);
+    let fail = flaky(&tries, 2, FailureKind::Transient);
     let slow = move || {
         let outcome = fail();
         async move {

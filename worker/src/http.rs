@@ -1,0 +1,67 @@
+//! `/metrics`, `/livez`, `/readyz`: answered from what the monitor knows, without waiting for anything.
+
+use std::net::SocketAddr;
+
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::IntoResponse,
+    routing::get,
+};
+use tokio::{net::TcpListener, task::JoinHandle};
+
+use crate::monitor::Monitor;
+
+/// What `prometheus_client` writes.
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The server; dropping it closes the port.
+#[derive(Debug)]
+pub struct Probes {
+    address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl Probes {
+    /// Binds the port, so that an address in use is told at once, and answers from now on.
+    ///
+    /// # Errors
+    /// The address cannot be bound.
+    pub async fn start(address: SocketAddr, monitor: Monitor) -> std::io::Result<Self> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        let app = Router::new()
+            .route("/metrics", get(metrics))
+            .route("/livez", get(async |State(monitor): State<Monitor>| told(monitor.live())))
+            .route("/readyz", get(async |State(monitor): State<Monitor>| told(monitor.ready())))
+            .with_state(monitor);
+        let task = tokio::spawn(async move {
+            // Errors of single connections are axum's business; it ends only when it is dropped.
+            let _ = axum::serve(listener, app).await;
+        });
+        Ok(Self { address, task })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Probes {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn metrics(State(monitor): State<Monitor>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, OPENMETRICS)], monitor.metrics())
+}
+
+fn told(answer: Result<(), String>) -> (StatusCode, String) {
+    match answer {
+        Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why + "\n"),
+    }
+}
