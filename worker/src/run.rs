@@ -283,6 +283,10 @@ impl Running {
         self.settings.monitor.stopping();
         let stopped = self.routes.into_values().map(RunningRoute::stop);
         let summaries = futures::future::join_all(stopped).await.concat();
+        // Only now: a route whose connection changes stops and starts again in the same slot.
+        if let Some(lease) = &self.settings.lease {
+            lease.release().await;
+        }
         self.settings.journal.close();
         summaries
     }

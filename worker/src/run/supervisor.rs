@@ -231,9 +231,6 @@ impl Supervisor {
         if let Some(database) = &self.connections.database {
             database.close().await;
         }
-        if let Some(lease) = &self.settings.lease {
-            lease.release().await;
-        }
         self.summaries.extend(stopped);
         self.summaries
     }
