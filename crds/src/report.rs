@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 pub struct WorkerReport {
     /// `metadata.generation` of the table that it runs.
     pub generation: Option<i64>,
+    /// The revision of that table ([`crate::table::REVISION`]).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
     /// Whether it is connected to the broker.
     pub connected: bool,
     /// By filter: what SUBACK said; a filter that is not answered is missing.

@@ -15,6 +15,10 @@ use crate::{
     },
 };
 
+/// Annotation that names what a table makes workers do: another one where routes, delivery or connections differ, the same one where only
+/// their number does. The operator writes it into the mounted table, workers report it back.
+pub const REVISION: &str = "routemq.io/revision";
+
 /// Everything a worker needs to know of one `MqttRoute`.
 #[derive(Clone, Debug)]
 pub struct Table {
@@ -24,6 +28,8 @@ pub struct Table {
     pub name: String,
     /// `metadata.generation`, where the object came from an API server.
     pub generation: Option<i64>,
+    /// The annotation [`REVISION`], where the object came through the operator.
+    pub revision: Option<String>,
     /// The MQTT share name; `None` means a plain subscription (`shared: false`).
     pub share: Option<String>,
     /// Whether `share` was given in the spec (false: it is the default `<namespace>.<name>`).

@@ -174,7 +174,7 @@ fn is_subscribed(table: &Table, report: &WorkerReport) -> bool {
     let granted =
         |filter: &str| report.filters.get(filter).is_some_and(|answer| answer.code < 0x80);
     report.connected
-        && report.generation == table.generation
+        && report.revision == table.revision
         && table.filters.iter().all(|filter| granted(&filter.filter))
 }
 

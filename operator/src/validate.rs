@@ -2,9 +2,17 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{Resource, ResourceExt};
-use routemq_crds::{compile::compile, problem::Problem, table::Table, v1alpha1::MqttRoute};
+use routemq_crds::{
+    compile::compile,
+    problem::Problem,
+    table::{REVISION, Table},
+    v1alpha1::{MqttRoute, MqttRouteSpec},
+};
 
-use crate::settings::{Settings, effective_broker};
+use crate::{
+    names,
+    settings::{Settings, effective_broker},
+};
 
 /// An object that a worker can run, with the operator's defaults filled in.
 #[derive(Clone, Debug)]
@@ -39,6 +47,8 @@ pub enum ValidateError {
 pub fn validate(object: &MqttRoute, settings: &Settings) -> Result<Validated, ValidateError> {
     let mut object = object.clone();
     object.spec.broker = Some(effective_broker(object.spec.broker.as_ref(), &settings.broker));
+    let revision = revision(&object.spec);
+    object.annotations_mut().insert(REVISION.to_owned(), revision);
     let table = compile(&object).map_err(ValidateError::Invalid)?;
     require_broker(&object)?;
     Ok(Validated {
@@ -48,6 +58,17 @@ pub fn validate(object: &MqttRoute, settings: &Settings) -> Result<Validated, Va
         owner: owner(&object)?,
         object,
     })
+}
+
+/// See [`REVISION`]: the same for the same work, whatever the number of workers and their pods.
+fn revision(spec: &MqttRouteSpec) -> String {
+    let mut work = serde_json::json!(spec);
+    if let Some(fields) = work.as_object_mut() {
+        for other in ["workerCount", "worker", "paused"] {
+            fields.remove(other);
+        }
+    }
+    format!("{:016x}", names::stable_hash(work.to_string().as_bytes()))
 }
 
 fn require_broker(object: &MqttRoute) -> Result<(), ValidateError> {
@@ -64,4 +85,22 @@ fn require_broker(object: &MqttRoute) -> Result<(), ValidateError> {
 fn owner(object: &MqttRoute) -> Result<OwnerReference, ValidateError> {
     let owner = object.controller_owner_ref(&()).ok_or(ValidateError::NotStored("uid"))?;
     Ok(OwnerReference { block_owner_deletion: None, ..owner })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::revision;
+    use crate::build::tests::route;
+
+    #[test]
+    fn a_revision_is_of_the_work_and_not_of_the_number_of_workers() {
+        let spec = route().object.spec;
+        let mut scaled = spec.clone();
+        scaled.worker_count = 7;
+        scaled.worker.get_or_insert_default().image = Some("other".to_owned());
+        let mut changed = spec.clone();
+        changed.routes[0].topic = "devices/{id}/state".to_owned();
+        assert_eq!(revision(&spec), revision(&scaled));
+        assert_ne!(revision(&spec), revision(&changed));
+    }
 }

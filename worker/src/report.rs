@@ -12,7 +12,10 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use routemq_crds::report::{Degraded, FilterReport, WorkerReport};
+use routemq_crds::{
+    report::{Degraded, FilterReport, WorkerReport},
+    table::Table,
+};
 use routemq_mqtt::{ConnectionState, FilterState, SessionStatus};
 use tokio::sync::watch;
 
@@ -40,6 +43,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Parts {
     generation: Option<i64>,
+    revision: Option<String>,
     missing: Vec<String>,
     refused_table: Option<String>,
     /// What messages are held for, by `MqttRoute`.
@@ -65,9 +69,12 @@ impl Reporter {
         self.shared.report.subscribe()
     }
 
-    /// Which `metadata.generation` the workers run; `None` where the table came from no API server.
-    pub fn set_generation(&self, generation: Option<i64>) {
-        self.change(|parts| parts.generation = generation);
+    /// Which table the workers run.
+    pub fn set_table(&self, table: &Table) {
+        self.change(|parts| {
+            parts.generation = table.generation;
+            parts.revision.clone_from(&table.revision);
+        });
     }
 
     /// What is waited for, as words: `Secret fleet-login`. Sorted and named once.
@@ -167,6 +174,7 @@ impl Parts {
         let sessions = || self.sessions.values();
         WorkerReport {
             generation: self.generation,
+            revision: self.revision.clone(),
             connected: !self.sessions.is_empty() && sessions().all(|session| session.connected),
             filters: self.filters(),
             missing: self.missing.clone(),

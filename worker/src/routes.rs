@@ -203,6 +203,7 @@ impl Router {
             namespace: "default".to_owned(),
             name: "router".to_owned(),
             generation: None,
+            revision: None,
             share: None,
             share_is_explicit: false,
             worker_count: 1,

@@ -123,6 +123,7 @@ impl Bed {
             namespace: "default".to_owned(),
             name: "test".to_owned(),
             generation: None,
+            revision: None,
             share: None,
             share_is_explicit: false,
             worker_count: self.workers,

@@ -22,7 +22,7 @@ mod trie;
 use crate::{
     expression::stack,
     problem::Problem,
-    table::Table,
+    table::{REVISION, Table},
     v1alpha1::{Broker, MqttRoute, MqttRouteSpec},
 };
 use field::Problems;
@@ -101,6 +101,7 @@ fn table(object: &MqttRoute, limits: Limits, problems: &mut Problems) -> Table {
         routes: routes.into_iter().flatten().map(Into::into).collect(),
         filters: filters.into_list(),
         generation: meta.generation,
+        revision: meta.annotations.as_ref().and_then(|all| all.get(REVISION)).cloned(),
         namespace,
         name,
     }

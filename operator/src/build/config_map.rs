@@ -1,4 +1,5 @@
 use k8s_openapi::api::core::v1::ConfigMap;
+use routemq_crds::table::REVISION;
 use serde_json::json;
 
 use super::{BuildError, metadata};
@@ -36,6 +37,7 @@ fn document(route: &Validated) -> serde_json::Value {
             "name": route.name,
             "namespace": route.namespace,
             "generation": route.object.metadata.generation,
+            "annotations": { REVISION: route.table.revision },
         },
         "spec": spec,
     })

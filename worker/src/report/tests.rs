@@ -90,7 +90,7 @@ async fn watchers_are_woken_only_by_a_change() {
     let reporter = Reporter::default();
     let mut reports = reporter.watch();
     reports.mark_unchanged();
-    reporter.set_generation(None);
+    reporter.set_refused_table(None);
     reporter.set_missing([]);
     assert!(!reports.has_changed().unwrap(), "nothing changed");
     reporter.set_missing(["Secret b".to_owned(), "Secret a".to_owned(), "Secret b".to_owned()]);

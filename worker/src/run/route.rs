@@ -94,7 +94,7 @@ impl Prepared {
     pub(super) fn start(self) -> RunningRoute {
         let Self { loaded, plan, engine, connections, settings } = self;
         say_what_runs(&loaded, &plan, settings.lease.is_some());
-        settings.report.set_generation(loaded.table.generation);
+        settings.report.set_table(&loaded.table);
         settings.report.follow_health(connections.health.watch());
         settings.report.follow_dead_letters(connections.health.watch_unheard());
         settings.monitor.waits(&plan.name, "starting");
@@ -135,7 +135,7 @@ impl RunningRoute {
     /// Takes the object as it is now; `None`: nothing changed that concerns a worker.
     pub(super) async fn apply(&mut self, loaded: Loaded) -> Option<Change> {
         if self.loaded.object.spec == loaded.object.spec && self.loaded.secrets == loaded.secrets {
-            self.settings.report.set_generation(loaded.table.generation);
+            self.settings.report.set_table(&loaded.table);
             return None;
         }
         let change = match plan(&loaded, &self.settings) {
@@ -153,7 +153,7 @@ impl RunningRoute {
         }
         // The task ends only when it is told to stop.
         let _ = self.orders.send(Order::Swap(engine, Box::new(plan.clone()))).await;
-        self.settings.report.set_generation(loaded.table.generation);
+        self.settings.report.set_table(&loaded.table);
         (self.loaded, self.plan) = (loaded, plan);
         Ok(Change::Swapped)
     }
