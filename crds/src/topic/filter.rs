@@ -13,7 +13,7 @@ pub fn filters_overlap(a: &str, b: &str) -> bool {
     if hides(a, b) || hides(b, a) {
         return false;
     }
-    let (mut a, mut b) = (a.split('/'), b.split('/'));
+    let (mut a, mut b) = (written_out(a).split('/'), written_out(b).split('/'));
     loop {
         match (a.next(), b.next()) {
             (Some("#"), _) | (_, Some("#")) | (None, None) => return true,
@@ -33,13 +33,7 @@ pub fn filter_covers(wide: &str, narrow: &str) -> bool {
     if hides(wide, narrow) {
         return false;
     }
-    // A topic has at least one level and is not empty, so these pairs match the same.
-    let narrow = match narrow {
-        "#" => "+/#",
-        "/#" => "/+/#",
-        other => other,
-    };
-    let (mut wide, mut narrow) = (wide.split('/'), narrow.split('/'));
+    let (mut wide, mut narrow) = (wide.split('/'), written_out(narrow).split('/'));
     loop {
         match (wide.next(), narrow.next()) {
             (Some("#"), _) | (None, None) => return true,
@@ -50,6 +44,15 @@ pub fn filter_covers(wide: &str, narrow: &str) -> bool {
                 }
             }
         }
+    }
+}
+
+/// A topic has at least one level and is not empty, so these pairs match the same.
+fn written_out(filter: &str) -> &str {
+    match filter {
+        "#" => "+/#",
+        "/#" => "/+/#",
+        other => other,
     }
 }
 
