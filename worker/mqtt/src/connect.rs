@@ -172,7 +172,7 @@ fn contradiction(
 /// Waits for the first packet, which must be CONNACK; more may lie behind it.
 async fn greeting(link: &mut Link) -> Result<Greeting, ConnectError> {
     loop {
-        poll_fn(|cx| link.poll(cx)).await?;
+        poll_fn(|cx| link.poll(true, cx)).await?;
         match link.take_first().map_err(Lost::Fault)? {
             None => {}
             Some(Incoming::ConnAck(greeting)) => return Ok(*greeting),

@@ -23,7 +23,7 @@ use crate::{
 const READ: usize = 128 * 1024;
 /// With less room than this the next read gets a fresh piece of memory.
 const LITTLE_ROOM: usize = 16 * 1024;
-/// With more unwritten than this nothing is read: what we cannot answer we don't take in.
+/// With more unwritten than this nothing is read: what we cannot answer we do not take in.
 const UNWRITTEN: usize = 256 * 1024;
 /// A last DISCONNECT is worth this much waiting.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -81,6 +81,8 @@ pub(crate) struct Link {
     received: Instant,
     sent: Instant,
     pinged: Option<Instant>,
+    /// Whether somebody wants what the broker says; otherwise its silence says nothing.
+    listening: bool,
 }
 
 impl std::fmt::Debug for Link {
@@ -103,6 +105,7 @@ impl Link {
             received: now,
             sent: now,
             pinged: None,
+            listening: true,
         }
     }
 
@@ -116,11 +119,21 @@ impl Link {
         self.written
     }
 
-    /// Writes what waits, then reads once. Ready when either got on, or the connection is lost.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
+    /// Writes what waits, then reads once, where there is `room` for it. Ready when either got on, or the connection
+    /// is lost.
+    pub(crate) fn poll(&mut self, room: bool, cx: &mut Context<'_>) -> Poll<Result<(), Lost>> {
         let wrote = self.poll_write(cx).map_err(Lost::Io)?;
-        let read = if self.out.len() < UNWRITTEN { self.poll_read(cx)? } else { false };
+        self.listen(room);
+        let read = if room && self.out.len() < UNWRITTEN { self.poll_read(cx)? } else { false };
         if wrote || read { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    /// What the broker said while nobody listened is still unread: its silence counts from now on.
+    fn listen(&mut self, room: bool) {
+        if room && !self.listening {
+            (self.received, self.pinged) = (Instant::now(), None);
+        }
+        self.listening = room;
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<bool> {
@@ -173,11 +186,12 @@ impl Link {
 
     /// Asks the broker for a sign of life when there was none for three quarters of the keep-alive
     /// time, and gives up after as much again: a dead connection is known within twice that time.
+    /// While nothing is read for want of room, it only shows that we live.
     pub(crate) fn keep_alive(&mut self, now: Instant) -> Result<(), Lost> {
         if self.ping_deadline().is_none_or(|deadline| now < deadline) {
             return Ok(());
         }
-        if self.pinged.is_some() {
+        if self.pinged.is_some() && self.listening {
             return Err(Lost::Silent(now.duration_since(self.received)));
         }
         codec::pingreq(&mut self.out);

@@ -1,27 +1,25 @@
-//! Messages beyond the Receive Maximum. A broker must not send them, but mosquitto before 2.0.13 does
-//! when it resumes a session, and any broker may when the session resumes with a smaller window than
-//! before. Refusing them would end in reconnecting for ever, so they wait here: nobody is handed more
-//! unacknowledged messages than the window.
+//! Messages beyond the Receive Maximum. A broker must not send them, but mosquitto before 2.0.13 sends all that a
+//! resumed session has queued, and any broker may when the session resumes with a smaller window than before.
+//! Refusing them would end in reconnecting for ever, so they wait here: nobody is handed more unacknowledged
+//! messages than the window. When there is no more room, nothing is read: the rest waits with the broker.
 
 use std::collections::VecDeque;
 
-use crate::{AckToken, Publish, codec::Fault, reason};
+use crate::{AckToken, Publish};
+
+/// Beyond either nothing more is read; what the last read brought still finds its place.
+const MESSAGES: usize = 1024;
+const BYTES: usize = 4 * 1024 * 1024;
 
 /// Messages that wait for others to be acknowledged, in receive order.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Surplus {
     held: VecDeque<(Publish, AckToken)>,
     bytes: usize,
-    /// Bytes beyond which a broker is not clumsy but hostile.
-    limit: usize,
     warned: bool,
 }
 
 impl Surplus {
-    pub(crate) fn new(limit: usize) -> Self {
-        Self { held: VecDeque::new(), bytes: 0, limit, warned: false }
-    }
-
     /// A new connection: what was held comes again.
     pub(crate) fn clear(&mut self) {
         self.held.clear();
@@ -32,8 +30,13 @@ impl Surplus {
         self.held.len()
     }
 
+    /// Whether nothing more should be read for now.
+    pub(crate) fn is_full(&self) -> bool {
+        self.held.len() >= MESSAGES || self.bytes >= BYTES
+    }
+
     /// Holds one back.
-    pub(crate) fn hold(&mut self, publish: Publish, token: AckToken) -> Result<(), Fault> {
+    pub(crate) fn hold(&mut self, publish: Publish, token: AckToken) {
         if !self.warned {
             self.warned = true;
             tracing::warn!(
@@ -41,13 +44,7 @@ impl Surplus {
             );
         }
         self.bytes += publish.topic.len() + publish.payload.len();
-        // Packet identifiers are unique among what is unacknowledged: there cannot be more of them.
-        if self.bytes > self.limit || self.held.len() >= usize::from(u16::MAX) {
-            let detail = "far more unacknowledged messages than the receive maximum";
-            return Err(Fault::new(reason::RECEIVE_MAXIMUM_EXCEEDED, detail));
-        }
         self.held.push_back((publish, token));
-        Ok(())
     }
 
     /// The next one to hand over.

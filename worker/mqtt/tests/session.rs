@@ -368,6 +368,37 @@ async fn no_more_than_the_receive_maximum_is_handed_over_whatever_the_broker_sen
     assert_eq!(client.payloads().last().map(String::as_str), Some("5"));
 }
 
+/// mosquitto before 2.0.13 sends all that it has queued when a session is resumed: a million messages, if that many are.
+#[tokio::test]
+async fn a_flood_beyond_the_receive_maximum_waits_unread_and_breaks_nothing() {
+    let stub = Stub::start().await;
+    let (client, mut peer) = connected(&stub).await;
+    let (count, padding) = (20_000_u16, "x".repeat(1000));
+    let flood = tokio::spawn(async move {
+        for id in 1..=count {
+            peer.send(publish("a", 1, id, &format!("{id} {padding}"))).await;
+        }
+        peer
+    });
+    client.count(4).await;
+    // Neither end's buffers hold twenty megabytes: the broker cannot go on, and nothing breaks.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(!flood.is_finished(), "all of it was read");
+    let mut done = 0;
+    while done < usize::from(count) {
+        client.count(done + 1).await;
+        let tokens = client.tokens().split_off(done);
+        client.acks.done_all(&tokens);
+        done += tokens.len();
+    }
+    let mut peer = flood.await.unwrap();
+    let acks = peer.acks(usize::from(count)).await;
+    assert!(acks.iter().map(|(_, id)| *id).eq(1..=count), "out of order");
+    assert_eq!(client.seen().connections.len(), 1);
+    let numbers = client.payloads();
+    assert!(numbers.iter().zip(1..=count).all(|(text, id)| text.starts_with(&format!("{id} "))));
+}
+
 #[tokio::test]
 async fn the_pulse_shows_what_is_unacknowledged_and_since_when() {
     let stub = Stub::start().await;

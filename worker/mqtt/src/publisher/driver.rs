@@ -225,7 +225,7 @@ impl Driver {
         let stop = self.stop.as_ref().map(|stop| stop.deadline);
         let deadline = [link.ping_deadline(), stop].into_iter().flatten().min();
         ready |= self.alarm.poll(deadline, cx).is_ready();
-        ready |= link.poll(cx)?.is_ready();
+        ready |= link.poll(true, cx)?.is_ready();
         if self.stop.is_none()
             && let Poll::Ready(stop) = self.stops.poll_recv(cx)
         {

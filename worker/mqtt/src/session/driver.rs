@@ -297,7 +297,7 @@ impl<R: Receiver> Driver<R> {
         let beat = self.turned + BEAT;
         let deadlines = [link.ping_deadline(), self.protocol.deadline(), Some(beat)];
         ready |= self.alarm.poll(deadlines.into_iter().flatten().min(), cx).is_ready();
-        ready |= link.poll(cx)?.is_ready();
+        ready |= link.poll(self.protocol.has_room(), cx)?.is_ready();
         // Last, so that a lost connection loses no command.
         if let Poll::Ready(command) = self.commands.poll_recv(cx) {
             return Poll::Ready(Ok(command));

@@ -20,9 +20,6 @@ use crate::{
     surplus::Surplus,
 };
 
-/// So many packets of the largest size may lie beyond the window.
-const SURPLUS_PACKETS: usize = 64;
-
 pub(super) struct Protocol<R> {
     receiver: R,
     ledger: Ledger,
@@ -59,7 +56,7 @@ impl<R: Receiver> Protocol<R> {
             waiting: Vec::new(),
             covered: Vec::new(),
             receive_maximum: usize::from(config.receive_maximum.max(1)),
-            surplus: Surplus::new(SURPLUS_PACKETS * config.maximum_packet_size as usize),
+            surplus: Surplus::default(),
             identifiers: false,
             taking: true,
             last_id: 0,
@@ -114,7 +111,7 @@ impl<R: Receiver> Protocol<R> {
 
     fn frame(&mut self, frame: &Frame, out: &mut BytesMut) -> Result<(), Lost> {
         match codec::decode(frame).map_err(Lost::Fault)? {
-            Incoming::Publish(received) => self.publish(received).map_err(Lost::Fault)?,
+            Incoming::Publish(received) => self.publish(received),
             Incoming::PubRel { id } => self.release(id, out),
             Incoming::SubAck { id, codes } => self.suback(id, &codes).map_err(Lost::Fault)?,
             Incoming::UnsubAck { id, codes } => self.unsuback(id, &codes).map_err(Lost::Fault)?,
@@ -133,21 +130,19 @@ impl<R: Receiver> Protocol<R> {
         Ok(())
     }
 
-    fn publish(&mut self, Received { publish, id }: Received) -> Result<(), Fault> {
+    fn publish(&mut self, Received { publish, id }: Received) {
         self.touched = true;
         if publish.qos == QoS::AtMostOnce {
-            self.hand_over(publish, None);
-            return Ok(());
+            return self.hand_over(publish, None);
         }
         let token = self.ledger.owe(Debt { id, qos: publish.qos });
         if publish.qos == QoS::ExactlyOnce && !self.exactly_once.admit(id) {
             self.ledger.done(token);
         } else if self.surplus.len() > 0 || self.ledger.outstanding() > self.receive_maximum {
-            return self.surplus.hold(publish, token);
+            self.surplus.hold(publish, token);
         } else {
             self.hand_over(publish, Some(token));
         }
-        Ok(())
     }
 
     fn hand_over(&mut self, publish: Publish, token: Option<AckToken>) {
@@ -161,6 +156,11 @@ impl<R: Receiver> Protocol<R> {
         } else if self.taking {
             self.receiver.deliver(Delivery { publish, token });
         }
+    }
+
+    /// Whether what the broker still has to say may be read now.
+    pub(super) fn has_room(&self) -> bool {
+        !self.surplus.is_full()
     }
 
     /// Hands over what was beyond the window, as far as it has opened; whether anything was.

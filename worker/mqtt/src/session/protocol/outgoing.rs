@@ -144,7 +144,8 @@ impl<R: Receiver> Protocol<R> {
     }
 
     fn check_answers(&mut self, now: Instant) -> Result<(), Lost> {
-        if self.subscriptions.all_answered() {
+        // The answer may stand behind what is not read yet.
+        if self.subscriptions.all_answered() || !self.has_room() {
             self.unanswered_since = None;
             return Ok(());
         }
