@@ -114,7 +114,8 @@ fn explain_certificate(problem: &CertificateError) -> &'static str {
             "the broker's certificate is for another host name: use the name that it is for, or \
              have it issued for this one"
         }
-        CertificateError::UnknownIssuer => {
+        // A new authority under the name of the old one has another key.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             "the broker's certificate is signed by an authority that is not trusted: name the \
              right one (caSecretRef, ca.crt)"
         }
