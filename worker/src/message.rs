@@ -5,7 +5,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU8, AtomicU32, AtomicUsize, Ordering},
     },
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
@@ -139,6 +139,16 @@ impl Received {
     /// The payload as received, whatever middleware made of it since.
     pub fn original_payload(&self) -> &Bytes {
         &self.payload
+    }
+
+    /// Whether the publisher's message expiry (MQTT 5, 3.3.2.3.3) has passed since it came. What it waited for
+    /// with the broker is taken off already.
+    pub(crate) fn has_expired(&self) -> bool {
+        let Some(seconds) = self.properties.as_ref().and_then(|it| it.message_expiry) else {
+            return false;
+        };
+        // A clock that was put back makes no message older.
+        self.arrived.elapsed().is_ok_and(|waited| waited > Duration::from_secs(seconds.into()))
     }
 
     /// The quality of service that the broker delivered with.

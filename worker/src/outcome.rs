@@ -93,6 +93,8 @@ pub mod class {
     pub const UNAUTHORIZED: Reason = "Unauthorized";
     /// `validate`: the payload breaks the schema.
     pub const INVALID: Reason = "Invalid";
+    /// The publisher's message expiry has passed.
+    pub const EXPIRED: Reason = "Expired";
     /// `dedup`: the key was seen within the window.
     pub const DUPLICATE: Reason = "Duplicate";
 }

@@ -62,11 +62,15 @@ async fn finish(
 
 /// Runs the chain. A handler's failure comes back when its retries are used up; a failure of the
 /// middleware itself is retried here, from the message as it came: finished handlers are not run again.
+/// A message that has expired is not tried, or not again.
 async fn settle(route: &Arc<Compiled>, cells: &Arc<RouteCells>, message: Message) -> Outcome {
     let received = Arc::clone(message.received());
     let mut retry = Retry::new(route.shared.max_attempts, &route.shared.health);
     let mut next = Some(message);
     loop {
+        if received.has_expired() {
+            return Outcome::Dropped(class::EXPIRED);
+        }
         let message = next.take().unwrap_or_else(|| Message::again(Arc::clone(&received)));
         let failure = match once(route, cells, message).await {
             Outcome::Failed(failure) => failure,

@@ -10,7 +10,7 @@ use crate::{
     handler,
     message::Message,
     metrics::RouteCells,
-    outcome::{Failure, Outcome},
+    outcome::{Failure, Outcome, class},
     retry::Retry,
 };
 
@@ -37,6 +37,9 @@ async fn persist(
     let shared = &route.shared;
     let mut retry = Retry::new(shared.max_attempts, &shared.health);
     loop {
+        if message.has_expired() {
+            return Outcome::Dropped(class::EXPIRED);
+        }
         message.progress.attempts.fetch_max(retry.attempts(), Ordering::Relaxed);
         let started = Instant::now();
         let outcome = attempt(route, handler, message, started).await;

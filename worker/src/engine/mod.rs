@@ -10,7 +10,7 @@
 //! - When `handle` returns, the message may be acknowledged: its work is done, or its dead letter is stored,
 //!   or the spec says that nothing is to be done with it.
 //! - While what a handler needs is away, `handle` waits, for ever: the message stays unacknowledged, so the broker
-//!   keeps it. [`Health`] says what for.
+//!   keeps it. [`Health`] says what for. Only a message expiry that the publisher has set ends that.
 //! - Dropping the future of `handle` (a stop, a kill) loses nothing: the broker delivers the message again, and the
 //!   handlers that had finished run once more. At least once, never less.
 //! - A panic in custom code fails the attempt, not the worker.

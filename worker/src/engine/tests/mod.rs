@@ -1,6 +1,7 @@
 mod attempts;
 mod build;
 mod dead_letters;
+mod expiry;
 mod handlers;
 mod middleware;
 mod sql;
