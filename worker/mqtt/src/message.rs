@@ -34,6 +34,37 @@ pub struct Publish {
     pub properties: Option<Box<Properties>>,
 }
 
+impl Publish {
+    /// Bytes that a sender can make large.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.topic.len() + self.payload.len() + self.properties.as_ref().map_or(0, |it| it.size())
+    }
+
+    /// A copy of its own. One small message that waits keeps a whole read buffer in memory, with all that came beside it:
+    /// too much where messages wait that are not acknowledged, and so not bounded by the broker.
+    #[must_use]
+    pub fn detached(mut self) -> Self {
+        self.topic = ByteString::from(&*self.topic);
+        self.payload = Bytes::copy_from_slice(&self.payload);
+        if let Some(data) = self.properties.as_mut().and_then(|it| it.correlation_data.as_mut()) {
+            *data = Bytes::copy_from_slice(data);
+        }
+        self
+    }
+}
+
+impl Properties {
+    /// Bytes that a sender can make large.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let user: usize = self.user.iter().map(|(name, value)| name.len() + value.len()).sum();
+        let data = self.correlation_data.as_ref().map_or(0, Bytes::len);
+        text(&self.response_topic) + text(&self.content_type) + data + user
+    }
+}
+
 /// The properties of a PUBLISH that concern the application (MQTT 5, 3.3.2.3).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Properties {
@@ -112,4 +143,36 @@ pub struct AckToken {
     pub epoch: u32,
     /// Counts the deliveries of the connection.
     pub sequence: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_detached_message_is_equal_and_shares_no_memory() {
+        let buffer = Bytes::from_static(b"topic payload data");
+        let properties = Properties {
+            correlation_data: Some(buffer.slice(14..)),
+            user: vec![("name".to_owned(), "value".to_owned())],
+            ..Properties::default()
+        };
+        let shared = Publish {
+            topic: ByteString::try_from(buffer.slice(..5)).unwrap(),
+            payload: buffer.slice(6..13),
+            qos: QoS::AtMostOnce,
+            retain: false,
+            duplicate: false,
+            subscriptions: SubscriptionIds::default(),
+            properties: Some(Box::new(properties)),
+        };
+        assert_eq!(shared.size(), 5 + 7 + 4 + 9);
+        let own = shared.clone().detached();
+        assert_eq!(own, shared);
+        let whole = buffer.as_ptr_range();
+        let data = own.properties.as_ref().and_then(|it| it.correlation_data.clone()).unwrap();
+        for part in [own.topic.as_bytes().as_ptr(), own.payload.as_ptr(), data.as_ptr()] {
+            assert!(!whole.contains(&part));
+        }
+    }
 }

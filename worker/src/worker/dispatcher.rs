@@ -18,7 +18,7 @@ use std::{
     time::SystemTime,
 };
 
-use routemq_mqtt::{AckToken, Acks, Delivery, Publish, Receiver, SessionStatus};
+use routemq_mqtt::{AckToken, Acks, Delivery, Properties, Publish, Receiver, SessionStatus};
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
@@ -34,8 +34,11 @@ use crate::{engine::Engine, message::Message};
 
 /// QoS 0 messages that may wait in a worker's lanes: beyond it they are dropped and counted.
 const MOST_UNOWED: u64 = 16_384;
-/// Bytes of their payloads.
+/// Their bytes.
 const MOST_UNOWED_BYTES: u64 = 32 * 1024 * 1024;
+/// When more of them wait than this, those that come are copied out of the read buffer: what comes between them may be
+/// dropped, so each could keep a buffer of 128 KiB in memory.
+const MOST_SHARING: u64 = 256;
 
 /// Messages for one lane, of one turn and one table.
 #[derive(Debug)]
@@ -178,11 +181,14 @@ impl Dispatcher {
         }
     }
 
-    /// Whether a QoS 0 message of `bytes` finds no room.
-    fn overflows(&self, turn: Turn, bytes: u64) -> bool {
+    /// A QoS 0 message, where it finds room.
+    fn make_room(&self, turn: Turn, publish: Publish) -> Option<Publish> {
         let messages = self.handed.0.saturating_sub(turn.finished.0);
-        let waiting_bytes = self.handed.1.saturating_sub(turn.finished.1);
-        messages >= MOST_UNOWED || (messages > 0 && waiting_bytes + bytes > MOST_UNOWED_BYTES)
+        let bytes = self.handed.1.saturating_sub(turn.finished.1) + publish.size() as u64;
+        if messages >= MOST_UNOWED || (messages > 0 && bytes > MOST_UNOWED_BYTES) {
+            return None;
+        }
+        Some(if messages < MOST_SHARING { publish } else { publish.detached() })
     }
 
     fn hand_over(&mut self, engine: &Arc<Engine>, message: Message, token: Option<AckToken>) {
@@ -227,11 +233,14 @@ impl Dispatcher {
 
 impl Receiver for Dispatcher {
     fn deliver(&mut self, delivery: Delivery) {
-        let Delivery { publish, token } = delivery;
+        let Delivery { mut publish, token } = delivery;
         let turn = self.turn();
-        if token.is_none() && self.overflows(turn, publish.payload.len() as u64) {
-            self.counters.overflow.fetch_add(1, Relaxed);
-            return;
+        if token.is_none() {
+            let Some(roomy) = self.make_room(turn, publish) else {
+                self.counters.overflow.fetch_add(1, Relaxed);
+                return;
+            };
+            publish = roomy;
         }
         let tables = Arc::clone(&self.tables);
         let counters = Arc::clone(&self.counters);
@@ -322,7 +331,9 @@ fn filter_of(engine: &Engine, message: &Message) -> u32 {
 
 /// What a QoS 0 message counts for.
 pub(crate) fn size(message: &Message) -> u64 {
-    message.original_payload().len() as u64
+    let received = message.received();
+    let properties = received.properties().map_or(0, Properties::size);
+    (received.topic().len() + received.original_payload().len() + properties) as u64
 }
 
 #[cfg(test)]
