@@ -1,7 +1,7 @@
 //! End to end: `routemq run` as processes, against a real mosquitto and a real database.
 //!
 //! Nobody here asks the worker how it is doing. Rows are counted over a connection of the test's own; deliveries and
-//! acknowledgements by the [`ledger`], which watches the packets between the workers and the broker.
+//! acknowledgements by the ledger, which watches the packets between the workers and the broker.
 #![allow(
     clippy::panic,
     clippy::unwrap_used,
@@ -11,7 +11,6 @@
 
 mod bed;
 mod kill;
-mod ledger;
 mod matching;
 mod outage;
 mod overlap;

@@ -7,6 +7,7 @@
 )]
 
 mod blocks;
+mod faults;
 
 use std::{
     collections::BTreeSet,

@@ -136,6 +136,13 @@ impl Report {
             self.facts.incidents.len(),
             self.skipped
         );
+        let reused = self.facts.seen.reused;
+        if reused > 0 {
+            let _ = writeln!(
+                text,
+                "the broker used {reused} packet ids again before they were acknowledged"
+            );
+        }
         for (kind, times) in self.times() {
             let _ = writeln!(text, "{:>18}  {}", kind.name(), times.words(kind));
         }
@@ -195,6 +202,7 @@ impl Report {
             "slots": self.facts.leftovers.slots,
             "faults": self.facts.incidents.len(),
             "skipped": self.skipped,
+            "packetIdsReused": self.facts.seen.reused,
             "peakMemoryBytes": self.peak_memory,
             "versions": self.versions,
             "broken": broken,

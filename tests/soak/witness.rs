@@ -1,7 +1,7 @@
 //! What the proxies before the workers saw: who was sent which message, who acknowledged it, and how connections ended.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -40,6 +40,10 @@ pub(crate) struct Connection {
     pub(crate) closed: Option<Moment>,
 }
 
+/// What an acknowledgement is owed for: an id and the place of its delivery, or a message that is none of ours (a
+/// barrier).
+type Owed = Option<(u64, usize)>;
+
 /// An acknowledgement that stands for no message.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stray {
@@ -67,9 +71,11 @@ pub(crate) struct Seen {
     delivered: u64,
     /// By proxy and its own number.
     numbers: HashMap<(u32, u64), usize>,
-    /// What a packet id of a connection stands for until it is acknowledged: an id and the place of its delivery, or a
-    /// message that is none of ours (a barrier).
-    open: HashMap<(usize, u16), Option<(u64, usize)>>,
+    /// What a packet id of a connection stands for until it is acknowledged.
+    open: HashMap<(usize, u16), VecDeque<Owed>>,
+    /// Packet ids that the broker used again before they were acknowledged, as it must not: mosquitto 2.0.11 does when it
+    /// sends more than 65,535 queued messages at once. The first to be sent is the first to be acknowledged.
+    pub(crate) reused: usize,
     /// When each slot acknowledged last.
     last: HashMap<u32, Moment>,
 }
@@ -150,7 +156,9 @@ impl Seen {
         let connection = self.connection(number).0;
         let ours = frame.topic().and_then(id_of).map(|id| (id, self.delivered(id, connection, at)));
         if let Some(packet) = frame.packet_id() {
-            self.open.insert((connection, packet), ours);
+            let open = self.open.entry((connection, packet)).or_default();
+            self.reused += usize::from(!open.is_empty());
+            open.push_back(ours);
         }
     }
 
@@ -173,7 +181,8 @@ impl Seen {
     ) -> Option<Acknowledged> {
         let connection = self.connection(number).0;
         let packet = frame.packet_id().expect("a PUBACK has a packet id");
-        let Some(ours) = self.open.remove(&(connection, packet)) else {
+        let open = self.open.get_mut(&(connection, packet));
+        let Some(ours) = open.and_then(VecDeque::pop_front) else {
             self.strays.push(Stray { connection, packet, at });
             return None;
         };

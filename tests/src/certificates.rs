@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 
 use crate::Directory;
 
@@ -43,9 +43,18 @@ impl Authority {
 
     /// A certificate for `name` (file name and common name), valid for the hosts `names`.
     pub fn issue(&self, name: &str, names: &[&str]) -> Certificate {
-        let hosts: Vec<String> = names.iter().map(|&host| host.to_owned()).collect();
-        let mut params = CertificateParams::new(hosts).unwrap();
-        params.distinguished_name.push(DnType::CommonName, name);
+        self.sign(name, &params(name, names))
+    }
+
+    /// The same, and its time has passed.
+    pub fn issue_expired(&self, name: &str, names: &[&str]) -> Certificate {
+        let mut params = params(name, names);
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(2021, 1, 1);
+        self.sign(name, &params)
+    }
+
+    fn sign(&self, name: &str, params: &CertificateParams) -> Certificate {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Certificate {
@@ -53,6 +62,13 @@ impl Authority {
             key: self.directory.write(&format!("{name}.key"), key.serialize_pem()),
         }
     }
+}
+
+fn params(name: &str, names: &[&str]) -> CertificateParams {
+    let hosts: Vec<String> = names.iter().map(|&host| host.to_owned()).collect();
+    let mut params = CertificateParams::new(hosts).unwrap();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params
 }
 
 impl Default for Authority {

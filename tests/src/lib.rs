@@ -15,6 +15,7 @@
     reason = "this crate is test code: a step that fails is a test that fails"
 )]
 
+mod bed;
 mod certificates;
 mod client;
 mod cluster;
@@ -29,6 +30,7 @@ mod program;
 mod proxy;
 mod worker;
 
+pub use bed::{Bed, Entry, Ledger, Load, PATIENCE, TABLE, messages, readings};
 pub use certificates::{Authority, Certificate};
 pub use client::{Client, ClientConfig, Feeder, Received};
 pub use cluster::{ControlPlane, folder};

@@ -24,6 +24,8 @@ pub struct WorkerConfig {
     pub environment: Vec<(String, String)>,
     /// Further arguments after the command and before the path.
     pub arguments: Vec<String>,
+    /// A program, and its arguments, that becomes `routemq` in the end (by exec): it may take something away first.
+    pub wrapper: Vec<String>,
 }
 
 /// `routemq run` on a file of its own; dropping it kills it.
@@ -45,7 +47,7 @@ impl WorkerProcess {
     pub fn start(command: &str, config: &WorkerConfig) -> Self {
         let directory = Directory::new("worker");
         let routes = directory.write("routes.yaml", &config.routes);
-        let mut launch = Launch::new(routemq_binary())
+        let mut launch = launch(&config.wrapper)
             .clear_environment()
             .folder(directory.path())
             .env("LOG_LEVEL", env::var("ROUTEMQ_TEST_LOG_LEVEL").unwrap_or("INFO".to_owned()));
@@ -96,6 +98,13 @@ impl WorkerProcess {
     pub fn restart(&mut self) {
         self.process.kill();
         self.process = self.launch.start(&self.directory.path().join("output"));
+    }
+}
+
+fn launch(wrapper: &[String]) -> Launch {
+    match wrapper {
+        [] => Launch::new(routemq_binary()),
+        [program, arguments @ ..] => Launch::new(program).args(arguments).arg(routemq_binary()),
     }
 }
 

@@ -93,6 +93,17 @@ impl Process {
         self.status_kilobytes("VmHWM:") * 1024
     }
 
+    /// User and system time so far, to a hundredth of a second.
+    pub fn processor_time(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
+        // Fields 14 and 15 of proc(5); the second is the name in brackets, which may hold anything.
+        let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+        let ticks: Vec<u64> =
+            rest.split_whitespace().skip(11).take(2).flat_map(str::parse).collect();
+        assert_eq!(ticks.len(), 2, "process {} has no processor time (is it gone?)", self.pid());
+        Duration::from_millis(10 * ticks.iter().sum::<u64>())
+    }
+
     fn status_kilobytes(&self, field: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
         status

@@ -110,6 +110,12 @@ impl Frame {
         std::str::from_utf8(body.get(..length)?).ok()
     }
 
+    /// Whether a CONNACK says that the broker has the session (3.2.2.1.1).
+    pub fn session_present(&self) -> bool {
+        self.kind() == Self::CONNACK
+            && self.bytes.get(self.header).is_some_and(|flags| flags & 1 == 1)
+    }
+
     /// Takes one packet from what was read; `None` where it is not all there.
     pub(super) fn take(read: &mut BytesMut) -> Option<Self> {
         let (length, size) = variable_length(read.get(1..)?)?;

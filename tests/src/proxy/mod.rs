@@ -8,7 +8,14 @@ mod connection;
 mod frame;
 mod line;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use tokio::{
     net::TcpListener,
@@ -26,6 +33,7 @@ pub(crate) type Tap = Arc<dyn Fn(u64, Direction, &Frame) -> Verdict + Send + Syn
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
+    accepted: Arc<AtomicU64>,
     controls: Controls,
     task: JoinHandle<()>,
 }
@@ -70,13 +78,20 @@ impl Proxy {
             mode: watch::Sender::new(Mode::Pass(Line::default())),
             cut: broadcast::Sender::new(1),
         };
-        let task = tokio::spawn(accept(listener, target, controls.clone(), tap));
-        Self { address, controls, task }
+        let accepted = Arc::new(AtomicU64::new(0));
+        let task =
+            tokio::spawn(accept(listener, target, controls.clone(), tap, Arc::clone(&accepted)));
+        Self { address, accepted, controls, task }
     }
 
     /// Where to connect to.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// How many connections it has accepted.
+    pub fn accepted(&self) -> u64 {
+        self.accepted.load(Relaxed)
     }
 
     /// `mqtt://` and the address.
@@ -132,9 +147,16 @@ impl Drop for Proxy {
     }
 }
 
-async fn accept(listener: TcpListener, target: SocketAddr, controls: Controls, tap: Option<Tap>) {
+async fn accept(
+    listener: TcpListener,
+    target: SocketAddr,
+    controls: Controls,
+    tap: Option<Tap>,
+    accepted: Arc<AtomicU64>,
+) {
     for number in 1.. {
         let Ok((client, _)) = listener.accept().await else { return };
+        accepted.store(number, Relaxed);
         if *controls.mode.borrow() == Mode::Refuse {
             continue;
         }

@@ -1,43 +1,42 @@
-//! The accountant: who was sent which message, and who acknowledged it, by the packets on the wire.
+//! Who was sent which message, and who acknowledged it, by the packets on the wire.
 //!
 //! Messages are told apart by their topics, so every message of a test has a topic of its own.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use routemq_tests::{Direction, Frame, Verdict};
+use crate::{Direction, Frame, Verdict};
 
 /// Shared with the proxy that feeds it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Ledger(Arc<Mutex<Entries>>);
+pub struct Ledger(Arc<Mutex<Entries>>);
 
 /// What happened to one message.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Entry {
+pub struct Entry {
     /// The connections that it was sent over, and whether it was marked as a duplicate.
-    pub(crate) sent: Vec<(u64, bool)>,
+    pub sent: Vec<(u64, bool)>,
     /// The connections that acknowledged it.
-    pub(crate) acknowledged: Vec<u64>,
+    pub acknowledged: Vec<u64>,
 }
 
 #[derive(Debug, Default)]
 struct Entries {
     messages: BTreeMap<String, Entry>,
-    /// What a packet id of a connection stands for until it is acknowledged.
-    open: HashMap<(u64, u16), String>,
+    /// What a packet id of a connection stands for until it is acknowledged. More than one message where the broker
+    /// uses an id again too early (mosquitto 2.0.11, with more than 65,535 queued): the first is acknowledged first.
+    open: HashMap<(u64, u16), VecDeque<String>>,
     subscribed: BTreeSet<u64>,
+    /// Connections with CONNACK, and whether the broker had their session.
+    greeted: BTreeMap<u64, bool>,
     strays: Vec<(u64, u16)>,
 }
 
-const SUBACK: u8 = 9;
-
 impl Ledger {
     /// The proxy's tap: watches, and lets everything pass.
-    pub(crate) fn watch(
-        &self,
-    ) -> impl Fn(u64, Direction, &Frame) -> Verdict + Send + Sync + 'static {
+    pub fn watch(&self) -> impl Fn(u64, Direction, &Frame) -> Verdict + Send + Sync + 'static {
         let ledger = self.clone();
         move |connection, direction, frame| {
             ledger.note(connection, direction, frame);
@@ -46,19 +45,21 @@ impl Ledger {
     }
 
     /// How many messages whose topic starts with `prefix` satisfy `condition`.
-    pub(crate) fn count(&self, prefix: &str, condition: impl Fn(&Entry) -> bool) -> usize {
-        self.entries(prefix).values().filter(|entry| condition(entry)).count()
+    pub fn count(&self, prefix: &str, condition: impl Fn(&Entry) -> bool) -> usize {
+        let entries = self.lock();
+        let of_prefix = entries.messages.iter().filter(|(topic, _)| topic.starts_with(prefix));
+        of_prefix.filter(|(_, entry)| condition(entry)).count()
     }
 
     /// The messages whose topic starts with `prefix`.
-    pub(crate) fn entries(&self, prefix: &str) -> BTreeMap<String, Entry> {
+    pub fn entries(&self, prefix: &str) -> BTreeMap<String, Entry> {
         let entries = self.lock();
         let of_prefix = entries.messages.iter().filter(|(topic, _)| topic.starts_with(prefix));
         of_prefix.map(|(topic, entry)| (topic.clone(), entry.clone())).collect()
     }
 
     /// How many messages of `prefix` each connection acknowledged.
-    pub(crate) fn shares(&self, prefix: &str) -> BTreeMap<u64, usize> {
+    pub fn shares(&self, prefix: &str) -> BTreeMap<u64, usize> {
         let mut shares = BTreeMap::new();
         for entry in self.entries(prefix).values() {
             for connection in &entry.acknowledged {
@@ -69,12 +70,17 @@ impl Ledger {
     }
 
     /// The connections that were granted a subscription.
-    pub(crate) fn subscribed(&self) -> usize {
+    pub fn subscribed(&self) -> usize {
         self.lock().subscribed.len()
     }
 
+    /// Whether the broker had the session of each connection, by the order of connecting.
+    pub fn sessions_present(&self) -> Vec<bool> {
+        self.lock().greeted.values().copied().collect()
+    }
+
     /// Acknowledgements of what was not delivered on that connection, or acknowledged there before.
-    pub(crate) fn strays(&self) -> Vec<(u64, u16)> {
+    pub fn strays(&self) -> Vec<(u64, u16)> {
         self.lock().strays.clone()
     }
 
@@ -83,7 +89,10 @@ impl Ledger {
         match (direction, frame.kind()) {
             (Direction::ToClient, Frame::PUBLISH) => entries.sent(connection, frame),
             (Direction::ToBroker, Frame::PUBACK) => entries.acknowledged(connection, frame),
-            (Direction::ToClient, SUBACK) => {
+            (Direction::ToClient, Frame::CONNACK) => {
+                entries.greeted.insert(connection, frame.session_present());
+            }
+            (Direction::ToClient, Frame::SUBACK) => {
                 entries.subscribed.insert(connection);
             }
             _ => {}
@@ -102,13 +111,13 @@ impl Entries {
         let duplicate = frame.bytes()[0] & 0b1000 != 0;
         self.messages.entry(topic.clone()).or_default().sent.push((connection, duplicate));
         if let Some(id) = frame.packet_id() {
-            self.open.insert((connection, id), topic);
+            self.open.entry((connection, id)).or_default().push_back(topic);
         }
     }
 
     fn acknowledged(&mut self, connection: u64, frame: &Frame) {
         let id = frame.packet_id().expect("a PUBACK has a packet id");
-        match self.open.remove(&(connection, id)) {
+        match self.open.get_mut(&(connection, id)).and_then(VecDeque::pop_front) {
             Some(topic) => {
                 let entry = self.messages.get_mut(&topic).expect("what is open was sent");
                 entry.acknowledged.push(connection);
