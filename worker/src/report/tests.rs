@@ -120,7 +120,7 @@ async fn what_messages_are_held_for_is_reported_in_words_that_do_not_vary() {
 }
 
 #[tokio::test]
-async fn what_a_human_must_mend_comes_before_what_is_merelyaway() {
+async fn what_a_human_must_mend_comes_before_what_is_merely_away() {
     let (reporter, health) = (Reporter::default(), Health::default());
     reporter.follow_health(health.watch());
     reporter.set_degraded(reason::NO_BARRIER, Some("it takes longer"));

@@ -36,6 +36,8 @@ pub(super) struct Keeper {
     pub(super) watcher: Watcher,
     /// As last written or read while ours.
     pub(super) lease: Option<Lease>,
+    /// As read before a claim whose fate is unknown.
+    pub(super) unsettled: Option<Lease>,
     /// Said once, until it changes.
     pub(super) trouble: Option<&'static str>,
 }
@@ -88,40 +90,80 @@ impl Keeper {
 
     /// One look at every Lease, until one is ours.
     async fn search(&mut self) -> Duration {
-        let names = self.names.read();
-        let mut free = Vec::new();
-        for name in &names {
-            match self.api.get(name).await {
-                Ok(lease) => match self.watcher.look(&lease, &self.me, Instant::now()) {
-                    // What an earlier life of this pod holds comes first: nobody else could give it back.
-                    Verdict::Mine => free.insert(0, lease),
-                    Verdict::Free => free.push(lease),
-                    Verdict::Held | Verdict::Retiring => {}
-                },
+        let claimed = match self.unsettled.take() {
+            Some(read) => self.settle(read).await,
+            None => Ok(false),
+        };
+        let claimed = match claimed {
+            Ok(false) => self.look_around().await,
+            other => other,
+        };
+        match claimed {
+            Ok(true) => self.interval(),
+            Ok(false) => {
+                self.say("every slot is held by another worker: waiting for one");
+                jittered(LOOK)
+            }
+            Err(error) => self.cannot_look(&error),
+        }
+    }
+
+    /// Whether a slot was claimed. One Lease that is gone or denied is left out (the list may be older than the Role, or younger);
+    /// an API server that is away ends the look, lest a better Lease be overlooked.
+    async fn look_around(&mut self) -> Result<bool, ApiError> {
+        let mut found = Vec::new();
+        for name in self.names.read() {
+            let asked = Instant::now();
+            match self.api.get(&name).await {
+                Ok(lease) => found.push((self.watcher.look(&lease, &self.me, asked), lease)),
                 Err(ApiError::None | ApiError::Conflict) => {}
-                Err(error @ (ApiError::Away(_) | ApiError::Forbidden(_))) => {
-                    return self.cannot_look(&error);
-                }
+                Err(ApiError::Forbidden(reason)) => self.denied(&name, &reason),
+                Err(error @ ApiError::Away(_)) => return Err(error),
             }
         }
-        for lease in free {
-            match self.claim(lease).await {
-                Ok(()) => return self.interval(),
-                Err(ApiError::Conflict | ApiError::None) => {}
-                // It may be ours now: to be seen before another is claimed.
-                Err(error) => return self.cannot_look(&error),
+        found.retain(|(verdict, _)| verdict.may_be_claimed());
+        // What an earlier life of this pod holds comes first: nobody else could give it back.
+        found.sort_by_key(|(verdict, _)| *verdict);
+        for (verdict, lease) in found {
+            if self.lease.is_none() {
+                self.claim(lease).await?;
+            } else if verdict == Verdict::Mine {
+                // A write that came late gave this pod a second one.
+                let _ = self.api.replace(view::released(lease)).await;
             }
         }
-        self.say("every slot is held by another worker: waiting for one");
-        jittered(LOOK)
+        Ok(self.lease.is_some())
+    }
+
+    /// After a claim whose fate is unknown, before anything else is claimed: a write that is still on its way could give this worker a
+    /// second slot. Written again with the version that was read, whichever of the two comes first makes the other void.
+    async fn settle(&mut self, read: Lease) -> Result<bool, ApiError> {
+        let found = match self.api.get(view::name(&read)).await {
+            Ok(found) => found,
+            Err(error @ ApiError::Away(_)) => {
+                self.unsettled = Some(read);
+                return Err(error);
+            }
+            Err(_) => return Ok(false),
+        };
+        let same = found.metadata.resource_version == read.metadata.resource_version;
+        if same || view::holder(&found) == self.me {
+            self.claim(found).await?;
+        }
+        Ok(self.lease.is_some())
     }
 
     fn cannot_look(&mut self, error: &ApiError) -> Duration {
-        if self.trouble != Some("api") {
-            self.trouble = Some("api");
-            tracing::warn!(%error, "cannot look for a slot yet: trying on");
+        if self.trouble == Some("api") {
+            return jittered(AWAY);
         }
-        jittered(AWAY)
+        self.trouble = Some("api");
+        tracing::warn!(%error, "cannot look for a slot yet: trying on");
+        jittered(LOOK)
+    }
+
+    fn denied(&self, lease: &str, reason: &str) {
+        tracing::debug!(lease, reason, "a slot's Lease is denied");
     }
 
     fn say(&mut self, what: &'static str) {
@@ -132,10 +174,19 @@ impl Keeper {
 
     /// Compare-and-swap: whoever writes first has it.
     async fn claim(&mut self, lease: Lease) -> Result<(), ApiError> {
-        let index = view::index(view::name(&lease)).ok_or(ApiError::None)?;
-        let lease = self.write(lease).await?;
-        tracing::info!(slot = index, lease = view::name(&lease), "claimed a slot");
-        self.hold(lease, index);
+        let Some(index) = view::index(view::name(&lease)) else { return Ok(()) };
+        match self.write(lease.clone()).await {
+            Ok(lease) => {
+                tracing::info!(slot = index, lease = view::name(&lease), "claimed a slot");
+                self.hold(lease, index);
+            }
+            Err(error @ ApiError::Away(_)) => {
+                self.unsettled = Some(lease);
+                return Err(error);
+            }
+            Err(ApiError::Conflict | ApiError::None) => {}
+            Err(ApiError::Forbidden(reason)) => self.denied(view::name(&lease), &reason),
+        }
         Ok(())
     }
 
@@ -163,7 +214,7 @@ impl Keeper {
         match self.write(lease.clone()).await {
             Ok(lease) => self.keep(lease),
             Err(ApiError::Conflict) => self.look_again(lease).await,
-            Err(ApiError::None) => self.lose("its Lease is gone"),
+            // Deleted by hand, for the operator deletes none that is held: it makes it anew.
             Err(error) => self.carry_on(lease, &error),
         }
     }
@@ -172,14 +223,12 @@ impl Keeper {
     async fn look_again(&mut self, ours: Lease) -> Duration {
         let found = match self.api.get(view::name(&ours)).await {
             Ok(found) => found,
-            Err(ApiError::None) => return self.lose("its Lease is gone"),
             Err(error) => return self.carry_on(ours, &error),
         };
         match self.watcher.look(&found, &self.me, Instant::now()) {
-            Verdict::Mine => {}
-            Verdict::Free if view::holder(&found).is_empty() => {}
+            Verdict::Mine | Verdict::Free => {}
             Verdict::Retiring => return self.lose("it is to be drained and ended"),
-            Verdict::Free | Verdict::Held => return self.lose("another worker holds it"),
+            Verdict::Expired | Verdict::Held => return self.lose("another worker holds it"),
         }
         match self.write(found.clone()).await {
             Ok(lease) => self.keep(lease),

@@ -52,8 +52,18 @@ fn kept(
 ) -> (Leased, JoinHandle<()>) {
     let (slot, held) = watch::channel(None);
     let (sender, commands) = mpsc::channel(4);
-    let (watcher, lease, trouble) = (Watcher::default(), None, None);
-    let keeper = Keeper { api, names, me, report, slot, commands, watcher, lease, trouble };
+    let keeper = Keeper {
+        api,
+        names,
+        me,
+        report,
+        slot,
+        commands,
+        watcher: Watcher::default(),
+        lease: None,
+        unsettled: None,
+        trouble: None,
+    };
     let task = tokio::spawn(keeper.run());
     (Leased::new(held, sender), task)
 }

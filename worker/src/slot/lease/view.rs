@@ -17,17 +17,25 @@ const REPORT: &str = "routemq.io/report";
 /// Where a Lease says nothing (design, 6.4).
 const DURATION: Duration = Duration::from_secs(30);
 
-/// What a Lease calls for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a Lease calls for; those that may be claimed come first, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Verdict {
     /// It names this worker as its holder.
     Mine,
-    /// Nobody holds it, or its holder has not renewed it for its whole duration.
+    /// Nobody holds it.
     Free,
+    /// Its holder has not renewed it for its whole duration.
+    Expired,
     /// Another worker holds it.
     Held,
     /// It is to be drained, not to be worked on.
     Retiring,
+}
+
+impl Verdict {
+    pub(super) fn may_be_claimed(self) -> bool {
+        self <= Self::Expired
+    }
 }
 
 /// Remembers since when each Lease has stood still, on this process' own clock: clocks of machines are never compared.
@@ -36,38 +44,53 @@ pub(super) struct Watcher {
     seen: HashMap<String, Seen>,
 }
 
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 struct Seen {
     holder: String,
     renewed: Option<MicroTime>,
+    /// Of the first answer like this one, and of the last.
     since: Instant,
+    until: Instant,
+}
+
+impl Seen {
+    fn begin(lease: &Lease, now: Instant) -> Self {
+        Self { holder: holder(lease).to_owned(), renewed: renewed(lease), since: now, until: now }
+    }
+
+    /// Whether nothing has moved, as far as one can tell: while the API server was away, nobody could renew.
+    fn goes_on(&self, lease: &Lease, asked: Instant) -> bool {
+        let gap = asked.saturating_duration_since(self.until);
+        self.holder == holder(lease) && self.renewed == renewed(lease) && gap <= duration(lease) / 2
+    }
 }
 
 impl Watcher {
-    /// Looks at a Lease as it was read at `now`.
-    pub(super) fn look(&mut self, lease: &Lease, me: &str, now: Instant) -> Verdict {
-        let still = self.stood_still(lease, now);
+    /// Looks at a Lease that was asked for at `asked` and has just come: it is sure to have stood still from the first answer like
+    /// it to this question, not longer.
+    pub(super) fn look(&mut self, lease: &Lease, me: &str, asked: Instant) -> Verdict {
+        let still = self.stood_still(lease, asked);
         match holder(lease) {
             _ if is_retiring(lease) => Verdict::Retiring,
             holder if holder == me => Verdict::Mine,
             "" => Verdict::Free,
-            _ if still >= duration(lease) => Verdict::Free,
+            _ if still >= duration(lease) => Verdict::Expired,
             _ => Verdict::Held,
         }
     }
 
-    fn stood_still(&mut self, lease: &Lease, now: Instant) -> Duration {
-        let renewed = lease.spec.as_ref().and_then(|spec| spec.renew_time.clone());
-        let holder = holder(lease);
-        let seen = self.seen.entry(name(lease).to_owned()).or_insert_with(|| Seen {
-            holder: holder.to_owned(),
-            renewed: renewed.clone(),
-            since: now,
-        });
-        if seen.holder != holder || seen.renewed != renewed {
-            *seen = Seen { holder: holder.to_owned(), renewed, since: now };
+    fn stood_still(&mut self, lease: &Lease, asked: Instant) -> Duration {
+        let now = Instant::now();
+        match self.seen.get_mut(name(lease)) {
+            Some(seen) if seen.goes_on(lease, asked) => {
+                seen.until = now;
+                asked.saturating_duration_since(seen.since)
+            }
+            _ => {
+                self.seen.insert(name(lease).to_owned(), Seen::begin(lease, now));
+                Duration::ZERO
+            }
         }
-        now.saturating_duration_since(seen.since)
     }
 }
 
@@ -78,6 +101,10 @@ pub(super) fn name(lease: &Lease) -> &str {
 /// The empty text: nobody.
 pub(super) fn holder(lease: &Lease) -> &str {
     lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()).unwrap_or_default()
+}
+
+fn renewed(lease: &Lease) -> Option<MicroTime> {
+    lease.spec.as_ref()?.renew_time.clone()
 }
 
 pub(super) fn is_retiring(lease: &Lease) -> bool {
@@ -155,19 +182,44 @@ pub(super) mod tests {
         let mut watcher = Watcher::default();
         let start = Instant::now();
         let renewed = held(lease("a-slot-0", "other"), "other", &WorkerReport::default());
+        let mut edited = renewed.clone();
+        edited.metadata.annotations = None;
         let rows = [
             ("the first look", lease("a-slot-0", "other"), 0, Verdict::Held),
-            ("not yet", lease("a-slot-0", "other"), 29, Verdict::Held),
-            ("its time is over", lease("a-slot-0", "other"), 30, Verdict::Free),
-            ("it was renewed", renewed.clone(), 31, Verdict::Held),
-            ("still", renewed, 60, Verdict::Held),
-            ("given up", lease("a-slot-0", ""), 61, Verdict::Free),
-            ("ours", lease("a-slot-0", "me"), 62, Verdict::Mine),
-            ("to be drained", retiring(lease("a-slot-0", "")), 63, Verdict::Retiring),
+            ("not yet", lease("a-slot-0", "other"), 15, Verdict::Held),
+            ("still not yet", lease("a-slot-0", "other"), 29, Verdict::Held),
+            ("its time is over", lease("a-slot-0", "other"), 30, Verdict::Expired),
+            ("it was renewed", renewed, 31, Verdict::Held),
+            ("an annotation is no sign of life", edited.clone(), 46, Verdict::Held),
+            ("its time is over again", edited, 61, Verdict::Expired),
+            ("given up", lease("a-slot-0", ""), 62, Verdict::Free),
+            ("ours", lease("a-slot-0", "me"), 63, Verdict::Mine),
+            ("to be drained", retiring(lease("a-slot-0", "")), 64, Verdict::Retiring),
         ];
         for (case, lease, seconds, wanted) in rows {
-            let now = start + Duration::from_secs(seconds);
-            assert_eq!(watcher.look(&lease, "me", now), wanted, "{case}");
+            tokio::time::sleep_until(start + Duration::from_secs(seconds)).await;
+            assert_eq!(watcher.look(&lease, "me", Instant::now()), wanted, "{case}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn neither_a_slow_answer_nor_an_outage_counts_as_standing_still() {
+        let mut watcher = Watcher::default();
+        let other = lease("a-slot-0", "other");
+        let start = Instant::now();
+        let rows = [
+            ("the first look", 0, 0, Verdict::Held),
+            ("on and on", 14, 14, Verdict::Held),
+            ("asked in time, answered late", 28, 31, Verdict::Held),
+            ("asked when its time was over", 32, 32, Verdict::Expired),
+            ("nothing was heard for half of its time", 48, 48, Verdict::Held),
+            ("on and on again", 63, 63, Verdict::Held),
+            ("its time is over", 78, 78, Verdict::Expired),
+        ];
+        for (case, asked, answered, wanted) in rows {
+            let at = |seconds| start + Duration::from_secs(seconds);
+            tokio::time::sleep_until(at(answered)).await;
+            assert_eq!(watcher.look(&other, "me", at(asked)), wanted, "{case}");
         }
     }
 
