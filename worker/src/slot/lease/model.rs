@@ -35,6 +35,8 @@ struct Server {
     cut: Mutex<BTreeSet<String>>,
     /// One request in so many fails.
     faults: Mutex<u32>,
+    /// What befalls the next write.
+    next_write: Mutex<Option<Fate>>,
 }
 
 /// What befalls a request.
@@ -59,6 +61,7 @@ impl Server {
             away: Mutex::default(),
             cut: Mutex::default(),
             faults: Mutex::new(5),
+            next_write: Mutex::default(),
         }
     }
 
@@ -111,6 +114,11 @@ impl Server {
         }
     }
 
+    fn occupy(&self, name: &str, pod: &str) {
+        let stored = self.read(name).unwrap();
+        self.write(view::held(stored, pod, &WorkerReport::default())).unwrap();
+    }
+
     fn holders(&self) -> BTreeMap<String, String> {
         let all = self.leases();
         all.iter()
@@ -142,6 +150,7 @@ impl LeaseApi for Way {
     fn replace(&self, lease: Lease) -> BoxFuture<'_, Result<Lease, ApiError>> {
         Box::pin(async move {
             let (delay, fate) = self.server.fate(&self.pod);
+            let fate = self.server.next_write.lock().unwrap().take().unwrap_or(fate);
             sleep(delay).await;
             match fate {
                 Fate::Answered => return self.server.write(lease),
@@ -403,6 +412,24 @@ async fn an_api_server_that_is_away_takes_no_slot_away() {
     sleep(Duration::from_mins(10)).await;
     let after: Vec<_> = world.pods.iter().map(|pod| *pod.slot.watch().borrow()).collect();
     assert_eq!(after, before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_comes_late_gives_no_second_slot() {
+    // The order in which a worker tries slots depends on the seed.
+    for seed in 0..8 {
+        let mut world = World::new(2, 0, seed);
+        *world.server.faults.lock().unwrap() = 0;
+        world.server.occupy("a-slot-0", "another");
+        *world.server.next_write.lock().unwrap() = Some(Fate::Late(Duration::from_secs(20)));
+        world.start("pod".to_owned());
+        sleep(Duration::from_secs(1)).await;
+        world.server.clear("another");
+        sleep(Duration::from_secs(40)).await;
+        let holders = world.server.holders();
+        let held = holders.values().filter(|holder| *holder == "pod").count();
+        assert_eq!(held, 1, "seed {seed}: {holders:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
