@@ -111,15 +111,18 @@ impl Keeper {
     /// Whether a slot was claimed. One Lease that is gone or denied is left out (the list may be older than the Role, or younger);
     /// an API server that is away ends the look, lest a better Lease be overlooked.
     async fn look_around(&mut self) -> Result<bool, ApiError> {
-        let mut found = Vec::new();
+        let (mut found, mut denied) = (Vec::new(), None);
         for name in self.names.read() {
             let asked = Instant::now();
             match self.api.get(&name).await {
                 Ok(lease) => found.push((self.watcher.look(&lease, &self.me, asked), lease)),
                 Err(ApiError::None | ApiError::Conflict) => {}
-                Err(ApiError::Forbidden(reason)) => self.denied(&name, &reason),
+                Err(ApiError::Forbidden(reason)) => denied = Some(reason),
                 Err(error @ ApiError::Away(_)) => return Err(error),
             }
+        }
+        if let (true, Some(reason)) = (found.is_empty(), denied) {
+            return Err(ApiError::Forbidden(reason));
         }
         found.retain(|(verdict, _)| verdict.may_be_claimed());
         // What an earlier life of this pod holds comes first: nobody else could give it back.
@@ -162,10 +165,6 @@ impl Keeper {
         jittered(LOOK)
     }
 
-    fn denied(&self, lease: &str, reason: &str) {
-        tracing::debug!(lease, reason, "a slot's Lease is denied");
-    }
-
     fn say(&mut self, what: &'static str) {
         if self.trouble.replace(what) != Some(what) {
             tracing::info!(pod = self.me, "{what}");
@@ -184,8 +183,7 @@ impl Keeper {
                 self.unsettled = Some(lease);
                 return Err(error);
             }
-            Err(ApiError::Conflict | ApiError::None) => {}
-            Err(ApiError::Forbidden(reason)) => self.denied(view::name(&lease), &reason),
+            Err(ApiError::Conflict | ApiError::None | ApiError::Forbidden(_)) => {}
         }
         Ok(())
     }
