@@ -1,4 +1,4 @@
-//! The accountant at work: a minute of faults, and two controls that it must catch.
+//! The accountant at work: a minute of faults, and three controls that it must catch.
 //!
 //! `ROUTEMQ_TEST_LONG=1` makes the minute ten.
 #![allow(
@@ -64,6 +64,15 @@ fn an_acknowledgement_without_its_row_is_caught() {
     assert_eq!(code, Some(1), "{verdict:#}");
     let lost = number(&verdict, "/broken/lost");
     assert!(lost > 0 && number(&verdict, "/broken/wrong acknowledgements") >= lost, "{verdict:#}");
+}
+
+#[test]
+fn an_acknowledgement_before_its_row_is_caught_though_nothing_is_lost() {
+    let control = ["--control", "late-effects", "--only", "reset", "--every", "2-3"];
+    let (code, verdict) = soak(&[&["--seconds", "8"][..], &control].concat());
+    assert_eq!(code, Some(1), "{verdict:#}");
+    assert_eq!(number(&verdict, "/broken/lost"), 0, "{verdict:#}");
+    assert!(number(&verdict, "/broken/wrong acknowledgements") > 1000, "{verdict:#}");
 }
 
 #[test]

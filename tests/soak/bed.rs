@@ -61,10 +61,14 @@ impl Bed {
 
 /// The documents, in their `version`th form: rollouts add a route that gets nothing, and take it away again.
 pub(crate) fn routes(options: &Options, version: u32) -> String {
-    let (session, when) = match options.control {
-        Some(Control::RandomClientIds) => ("Ephemeral", ""),
-        Some(Control::SkipEffects) => ("Durable", "          when: \"params.id % 1000 != 0\"\n"),
-        None => ("Durable", ""),
+    let session = match options.control {
+        Some(Control::RandomClientIds) => "Ephemeral",
+        _ => "Durable",
+    };
+    let when = match options.control {
+        Some(Control::SkipEffects) => "          when: \"params.id % 1000 != 0\"\n",
+        Some(Control::LateEffects) => "          when: \"false\"\n",
+        _ => "",
     };
     let more = if version.is_multiple_of(2) {
         ""

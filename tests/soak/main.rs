@@ -22,6 +22,7 @@
 
 mod bed;
 mod checker;
+mod effects;
 mod evidence;
 mod facts;
 mod history;

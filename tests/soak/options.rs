@@ -59,6 +59,8 @@ pub(crate) enum Control {
     RandomClientIds,
     /// One message in a thousand is acknowledged without its row
     SkipEffects,
+    /// Rows are committed a moment after their acknowledgement, by somebody else
+    LateEffects,
 }
 
 /// The form of the verdict on standard output.

@@ -15,6 +15,8 @@ use crate::{
 
 /// Timelines of so many counterexamples of each promise are shown.
 const SHOWN: usize = 3;
+/// So many are listed for programs.
+const LISTED: usize = 100;
 
 /// A finished run.
 #[derive(Debug)]
@@ -182,6 +184,7 @@ impl Report {
             .judgement
             .counterexamples
             .iter()
+            .take(LISTED)
             .map(|example| format!("{}: {}", example.promise.words(), example.headline()))
             .collect();
         json!({

@@ -1,10 +1,9 @@
 //! One run, from the first process to the verdict.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
 use routemq_tests::{MariaDb, MariaDbConfig, program, version_of};
-use sqlx::{Connection as _, MySqlConnection, Row as _};
 use tokio::{
     sync::{Mutex, mpsc},
     task::JoinHandle,
@@ -13,14 +12,14 @@ use tokio::{
 
 use crate::{
     bed::{Bed, KEYS},
-    checker, evidence,
+    checker, effects, evidence,
     facts::Facts,
     history::History,
     journal::{Journal, State},
     leftovers::{self, Leftovers},
     moment::Clock,
     nemesis::Nemesis,
-    options::Options,
+    options::{Control, Options},
     publisher::Publisher,
     report::Report,
     schedule::schedule,
@@ -68,6 +67,9 @@ pub(crate) async fn run(options: Options) -> Report {
 impl Run {
     async fn execute(self, checker: JoinHandle<checker::Checked>) -> Report {
         self.start_workers().await;
+        if self.options.control == Some(Control::LateEffects) {
+            tokio::spawn(effects::add_late(self.bed.database_url.clone()));
+        }
         let progress = self.show_progress();
         let started = Instant::now();
         let address = self.bed.broker_address;
@@ -193,7 +195,7 @@ impl Run {
         peak_memory: u64,
     ) -> Report {
         let leftovers = self.leftovers().await;
-        let (attempts, effects) = rows(&self.bed.database_url).await;
+        let (attempts, effects) = effects::read(&self.bed.database_url).await;
         let seen = self.witness.seen().clone();
         let logs = self.all_logs().await;
         // The witnesses go, so the checker comes to its end.
@@ -291,16 +293,4 @@ fn versions() -> Vec<String> {
         version_of(&program("mosquitto", "mosquitto"), "-h"),
         version_of(&program("mariadbd", "mariadb-server"), "--version"),
     ]
-}
-
-/// The attempts in the order of their commits, and the effects.
-async fn rows(url: &str) -> (Vec<u64>, HashMap<u64, i64>) {
-    let mut connection = MySqlConnection::connect(url).await.expect("the database runs");
-    let id = |value: i64| u64::try_from(value).unwrap_or(u64::MAX);
-    let attempts = sqlx::raw_sql("SELECT id FROM attempts ORDER BY seq").fetch_all(&mut connection);
-    let attempts = attempts.await.expect("the table is there");
-    let attempts = attempts.iter().map(|row| id(row.get(0))).collect();
-    let effects = sqlx::raw_sql("SELECT id, value FROM effects").fetch_all(&mut connection);
-    let effects = effects.await.expect("the table is there");
-    (attempts, effects.iter().map(|row| (id(row.get(0)), row.get(1))).collect())
 }
