@@ -72,9 +72,10 @@ fn container(route: &Validated, settings: &Settings) -> Container {
             ..ContainerPort::default()
         }]),
         resources: Some(resources.unwrap_or_else(|| settings.worker_resources.clone())),
-        startup_probe: Some(probe("/livez", 30)),
-        liveness_probe: Some(probe("/livez", 3)),
-        readiness_probe: Some(probe("/readyz", 1)),
+        // Every second, because a rollout waits for each worker in turn.
+        startup_probe: Some(probe("/livez", 1, 60)),
+        liveness_probe: Some(probe("/livez", 10, 3)),
+        readiness_probe: Some(probe("/readyz", 2, 1)),
         security_context: Some(container_security()),
         volume_mounts: Some(mounts(route)),
         ..Container::default()
@@ -114,7 +115,8 @@ fn field(name: &str, path: &str) -> EnvVar {
     EnvVar { name: name.to_owned(), value: None, value_from: Some(value_from) }
 }
 
-fn probe(path: &str, failures: i32) -> Probe {
+/// Asked for every `period` seconds; `failures` in a row count.
+fn probe(path: &str, period: i32, failures: i32) -> Probe {
     Probe {
         http_get: Some(HTTPGetAction {
             path: Some(path.to_owned()),
@@ -122,7 +124,7 @@ fn probe(path: &str, failures: i32) -> Probe {
             scheme: Some("HTTP".to_owned()),
             ..HTTPGetAction::default()
         }),
-        period_seconds: Some(if path == "/readyz" { 2 } else { 10 }),
+        period_seconds: Some(period),
         timeout_seconds: Some(3),
         failure_threshold: Some(failures),
         success_threshold: Some(1),
