@@ -10,4 +10,13 @@
     reason = "this is test code: a step that fails is a test that fails"
 )]
 
+mod audit;
+mod bed;
+mod cluster;
+mod delivery;
+mod example;
 mod leftovers;
+mod load;
+mod operator;
+mod reading;
+mod rights;

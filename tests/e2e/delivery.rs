@@ -1,0 +1,85 @@
+//! What is acknowledged to a publisher arrives, whatever happens to the workers.
+
+use std::time::Instant;
+
+use routemq_tests::{ensure, eventually};
+
+use crate::{
+    bed::{Bed, SOON},
+    load::{Load, payload},
+};
+
+/// How many messages a worker has logged.
+fn handled(bed: &Bed, pod: &str) -> usize {
+    let log = bed.kubectl(&["logs", pod]).unwrap();
+    log.lines().filter(|line| line.contains("\"handled\"")).count()
+}
+
+#[tokio::test]
+#[ignore = "needs a node: ./tests/run --stage e2e"]
+async fn five_thousand_messages_become_five_thousand_rows_and_every_worker_takes_some() {
+    let bed = Bed::new().await;
+    bed.apply_and_wait(3);
+    let messages = (0..5000).map(|number| (bed.topic(number % 50), payload(number)));
+    bed.client().await.publish_all(messages, 100).await;
+    let doubled = bed.all_stored(5000, SOON).await;
+    assert_eq!(doubled, 0);
+    for pod in bed.workers() {
+        let handled = handled(&bed, &pod);
+        println!("{pod}: {handled} messages");
+        assert!(handled > 0, "{pod} took none");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs a node: ./tests/run --stage e2e"]
+async fn scaling_up_under_load_loses_nothing_and_new_workers_take_their_share() {
+    let bed = Bed::new().await;
+    bed.apply_and_wait(3);
+    let load = Load::start(&bed, 200);
+    bed.kubectl(&["scale", "mqttroute/devices", "--replicas=5"]).unwrap();
+    bed.wait_until_ready();
+    eventually("each of five workers takes some", SOON, async || {
+        let shares: Vec<_> = bed.workers().iter().map(|pod| handled(&bed, pod)).collect();
+        ensure(shares.len() == 5 && !shares.contains(&0), || format!("{shares:?}"))
+    })
+    .await;
+    let sent = load.finish();
+    let doubled = bed.all_stored(sent, SOON).await;
+    println!("{sent} messages while scaling 3 → 5: 0 lost, {doubled} doubled");
+    assert_eq!(doubled, 0);
+    bed.nothing_was_refused();
+}
+
+#[tokio::test]
+#[ignore = "needs a node: ./tests/run --stage e2e"]
+async fn a_rolling_update_under_load_loses_and_doubles_nothing() {
+    let bed = Bed::new().await;
+    bed.apply_and_wait(3);
+    let before = bed.workers();
+    let started = Instant::now();
+    let load = Load::start(&bed, 1000);
+    let change = r#"{"spec":{"worker":{"podAnnotations":{"example.org/rolled":"yes"}}}}"#;
+    bed.kubectl(&["patch", "mqttroute/devices", "--type=merge", "--patch", change]).unwrap();
+    bed.until(
+        "the template is new",
+        &[
+            "get",
+            "deployment/devices-worker",
+            "--output",
+            "jsonpath={.spec.template.metadata.annotations}",
+        ],
+        |all| all.contains("rolled"),
+    )
+    .await;
+    bed.kubectl(&["rollout", "status", "deployment/devices-worker", "--timeout=120s"]).unwrap();
+    bed.wait_until_ready();
+    let (sent, took) = (load.finish(), started.elapsed());
+    let doubled = bed.all_stored(sent, SOON).await;
+    println!(
+        "{sent} messages in {took:?}, during a rollout of 3 workers: 0 lost, {doubled} doubled"
+    );
+    bed.nothing_was_refused();
+    assert_eq!(doubled, 0);
+    assert!(bed.workers().iter().all(|pod| !before.contains(pod)), "every pod is new");
+}
