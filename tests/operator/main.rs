@@ -11,3 +11,4 @@
 mod bed;
 mod children;
 mod conditions;
+mod examples;
