@@ -82,6 +82,28 @@ async fn ten_times_the_load_waits_with_the_broker_and_not_in_the_workers_memory(
     assert!(rows >= bed.acknowledged(), "acknowledged without its row");
 }
 
+/// Half a gigabyte in number, were it not bounded in bytes.
+#[tokio::test]
+async fn large_messages_wait_with_the_broker_when_they_fill_the_window_in_bytes() {
+    let mut bed = Bed::start(Database::mariadb().await).await;
+    let mut worker = bed.run(&readings(""), 1).await;
+    let log = worker.output();
+    assert!(log.contains("mebibytes=130"), "the bound is logged:\n{log}");
+    bed.database.pause();
+    let payload = payload(600_000);
+    let messages = (0..800).map(|n| (format!("readings/d-{}/{n}", n % 100), payload.clone()));
+    bed.client("publisher").await.publish_all(messages, 20).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let memory = most_memory(&mut worker);
+    println!("{} MiB at most", memory / MEGABYTE);
+    // 130 MiB wait, and 64 messages at work are decoded.
+    assert!(memory < 260 * MEGABYTE, "{} MiB", memory / MEGABYTE);
+    bed.database.resume();
+    bed.distinct_rows(800).await;
+    bed.all_acknowledged("readings/", 800).await;
+    assert_eq!(bed.ledger.subscribed(), 1, "the worker lost its connection");
+}
+
 #[tokio::test]
 async fn a_flood_of_qos_0_is_bounded_in_memory_and_the_connection_stays() {
     let broker =

@@ -132,12 +132,6 @@ impl Report {
             self.facts.leftovers.slots,
             self.peak_memory >> 20
         );
-        let _ = writeln!(
-            text,
-            "{} faults, {} skipped (target taken); acknowledging again after:",
-            self.facts.incidents.len(),
-            self.skipped
-        );
         let reused = self.facts.seen.reused;
         if reused > 0 {
             let _ = writeln!(
@@ -145,6 +139,12 @@ impl Report {
                 "the broker used {reused} packet ids again before they were acknowledged"
             );
         }
+        let _ = writeln!(
+            text,
+            "{} faults, {} skipped (target taken); acknowledging again after:",
+            self.facts.incidents.len(),
+            self.skipped
+        );
         for (kind, times) in self.times() {
             let _ = writeln!(text, "{:>18}  {}", kind.name(), times.words(kind));
         }

@@ -26,6 +26,8 @@ pub struct SessionConfig {
     pub session_expiry: Duration,
     /// Unacknowledged QoS 1 and 2 messages that the broker may have on the way, 1–65,535.
     pub receive_maximum: u16,
+    /// Bytes of unfinished QoS 1 and 2 messages after which no more is read until some are finished. Default 64 MiB.
+    pub window_bytes: usize,
     /// Larger packets are discarded by the broker. Bytes. Default 1 MiB.
     pub maximum_packet_size: u32,
     /// Of TCP, TLS and CONNACK together. Default 10 s.
@@ -72,12 +74,24 @@ impl SessionConfig {
             clean_start: false,
             session_expiry: Duration::from_hours(1),
             receive_maximum: 1000,
+            window_bytes: 64 * 1024 * 1024,
             maximum_packet_size: 1024 * 1024,
             connect_timeout: Duration::from_secs(10),
             max_backoff: Duration::from_secs(30),
             barrier_prefix: "routemq/barrier".to_owned(),
             before_reconnect: None,
         }
+    }
+}
+
+impl SessionConfig {
+    /// Bytes of QoS 1 and 2 messages that the session holds or hands out at a time, at most: a full window, what one read
+    /// brings beyond it, and a packet that is not all there.
+    #[must_use]
+    pub fn most_unfinished_bytes(&self) -> u64 {
+        let packet = u64::from(self.maximum_packet_size);
+        let in_number = u64::from(self.receive_maximum) * packet;
+        in_number.min(self.window_bytes as u64) + 2 * packet
     }
 }
 

@@ -24,12 +24,15 @@ pub(crate) struct Ledger {
     /// The sequence number of the first entry.
     base: u64,
     entries: VecDeque<Entry>,
+    /// Bytes of the messages that are not done.
+    unfinished: usize,
     late: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     debt: Debt,
+    bytes: usize,
     done: bool,
 }
 
@@ -39,12 +42,14 @@ impl Ledger {
         self.epoch = epoch;
         self.base = 0;
         self.entries.clear();
+        self.unfinished = 0;
     }
 
-    /// A message was received.
-    pub(crate) fn owe(&mut self, debt: Debt) -> AckToken {
+    /// A message of so many bytes was received.
+    pub(crate) fn owe(&mut self, debt: Debt, bytes: usize) -> AckToken {
         let sequence = self.base + self.entries.len() as u64;
-        self.entries.push_back(Entry { debt, done: false });
+        self.entries.push_back(Entry { debt, bytes, done: false });
+        self.unfinished += bytes;
         AckToken { epoch: self.epoch, sequence }
     }
 
@@ -57,8 +62,9 @@ impl Ledger {
         // Below the base: given twice, and acknowledged long ago.
         let Some(index) = token.sequence.checked_sub(self.base) else { return };
         let entry = usize::try_from(index).ok().and_then(|index| self.entries.get_mut(index));
-        if let Some(entry) = entry {
+        if let Some(entry) = entry.filter(|entry| !entry.done) {
             entry.done = true;
+            self.unfinished -= entry.bytes;
         }
     }
 
@@ -69,6 +75,11 @@ impl Ledger {
         }
         self.base += 1;
         self.entries.pop_front().map(|entry| entry.debt)
+    }
+
+    /// Bytes of messages whose outcome is not final.
+    pub(crate) fn unfinished(&self) -> usize {
+        self.unfinished
     }
 
     /// Debts not yet paid.
@@ -105,7 +116,7 @@ mod tests {
     fn only_the_done_prefix_is_paid() {
         let mut ledger = Ledger::default();
         ledger.begin(1);
-        let tokens: Vec<_> = [7, 8, 9].map(|id| ledger.owe(debt(id))).to_vec();
+        let tokens: Vec<_> = [7, 8, 9].map(|id| ledger.owe(debt(id), 1)).to_vec();
         ledger.done(tokens[1]);
         assert_eq!(paid(&mut ledger), [0_u16; 0]);
         ledger.done(tokens[0]);
@@ -118,20 +129,34 @@ mod tests {
     fn a_token_of_an_earlier_connection_pays_nothing_and_is_counted() {
         let mut ledger = Ledger::default();
         ledger.begin(1);
-        let old = ledger.owe(debt(1));
+        let old = ledger.owe(debt(1), 1);
         ledger.begin(2);
-        ledger.owe(debt(1));
+        ledger.owe(debt(1), 1);
         ledger.done(old);
         assert_eq!(paid(&mut ledger), [0_u16; 0]);
         assert_eq!(ledger.late(), 1);
     }
 
     #[test]
+    fn bytes_count_until_their_message_is_done_and_no_longer_than_its_connection() {
+        let mut ledger = Ledger::default();
+        ledger.begin(1);
+        let tokens = [ledger.owe(debt(1), 10), ledger.owe(debt(2), 200)];
+        assert_eq!(ledger.unfinished(), 210);
+        ledger.done(tokens[1]);
+        ledger.done(tokens[1]);
+        assert_eq!(ledger.unfinished(), 10, "done out of order, and told twice");
+        ledger.begin(2);
+        ledger.done(tokens[0]);
+        assert_eq!(ledger.unfinished(), 0);
+    }
+
+    #[test]
     fn a_token_given_twice_pays_once() {
         let mut ledger = Ledger::default();
         ledger.begin(1);
-        let first = ledger.owe(debt(1));
-        ledger.owe(debt(2));
+        let first = ledger.owe(debt(1), 1);
+        ledger.owe(debt(2), 1);
         ledger.done(first);
         assert_eq!(paid(&mut ledger), [1]);
         ledger.done(first);
@@ -142,7 +167,7 @@ mod tests {
     fn a_token_that_was_never_given_out_changes_nothing() {
         let mut ledger = Ledger::default();
         ledger.begin(1);
-        ledger.owe(debt(1));
+        ledger.owe(debt(1), 1);
         ledger.done(AckToken { epoch: 1, sequence: 5 });
         assert_eq!((paid(&mut ledger), ledger.outstanding()), (vec![], 1));
     }
@@ -182,7 +207,7 @@ mod tests {
                 match step {
                     Step::Receive => {
                         let id = u16::try_from(oracle.len() + 1).unwrap();
-                        tokens.push(ledger.owe(debt(id)));
+                        tokens.push(ledger.owe(debt(id), 1));
                         oracle.push(false);
                     }
                     Step::Finish(index) if !tokens.is_empty() => {

@@ -428,6 +428,35 @@ async fn the_pulse_shows_what_is_unacknowledged_and_since_when() {
     assert!(pulse.since_turn() < Duration::from_secs(20));
 }
 
+/// The receive maximum bounds their number; large ones are bounded in bytes as well.
+#[tokio::test]
+async fn messages_too_large_for_the_window_wait_unread_until_others_are_finished() {
+    let stub = Stub::start().await;
+    let mut settings = config(stub.port, "worker");
+    settings.window_bytes = 2_000_000;
+    let client = Listener::lazy(settings);
+    let mut peer = stub.welcome().await;
+    let (count, large) = (60_u16, "x".repeat(500_000));
+    let flood = tokio::spawn(async move {
+        for id in 1..=count {
+            peer.send(publish("a", 1, id, &large)).await;
+        }
+        peer
+    });
+    client.count(4).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let read = client.seen().deliveries.len();
+    assert!((4..=6).contains(&read) && !flood.is_finished(), "{read} messages read");
+    let mut done = 0;
+    while done < usize::from(count) {
+        client.count(done + 1).await;
+        let tokens = client.tokens().split_off(done);
+        client.acks.done_all(&tokens);
+        done += tokens.len();
+    }
+    assert_eq!(flood.await.unwrap().acks(usize::from(count)).await.len(), usize::from(count));
+}
+
 #[tokio::test]
 async fn an_acknowledgement_for_an_earlier_connection_is_discarded_and_counted() {
     let stub = Stub::start().await;

@@ -39,6 +39,10 @@ const MOST_UNOWED_BYTES: u64 = 32 * 1024 * 1024;
 /// When more of them wait than this, those that come are copied out of the read buffer: what comes between them may be
 /// dropped, so each could keep a buffer of 128 KiB in memory.
 const MOST_SHARING: u64 = 256;
+/// Of a read buffer.
+const BUFFER_BYTES: u64 = 128 * 1024;
+/// Bytes of QoS 0 messages that wait, at most, read buffers included.
+pub(crate) const MOST_UNOWED_MEMORY: u64 = MOST_UNOWED_BYTES + MOST_SHARING * BUFFER_BYTES;
 
 /// Messages for one lane, of one turn and one table.
 #[derive(Debug)]

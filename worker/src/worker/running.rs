@@ -19,7 +19,7 @@ use tokio::{
 
 use super::{
     counters::Counters,
-    dispatcher::{Batch, Dispatcher, StatusCell, Unowed, Wiring},
+    dispatcher::{Batch, Dispatcher, MOST_UNOWED_MEMORY, StatusCell, Unowed, Wiring},
     follow::{Follow, follow},
     handling::{Handling, Shared, handle},
     lane::{Lane, Mark},
@@ -90,6 +90,7 @@ impl RunningWorker {
         let receive_maximum = config.receive_maximum;
         let (identity, delivery) =
             (identity(engine.table(), slot), engine.table().delivery.clone());
+        say_bound(&identity, &config);
         let wanted = subscriptions(engine.table());
         let tables = watch::Sender::new(Arc::new(Tables::new(engine, transition)));
         let (counters, unowed) = (Arc::new(Counters::default()), Arc::new(Unowed::default()));
@@ -268,6 +269,13 @@ impl Lanes {
 
 fn identity(table: &Table, slot: u32) -> Arc<Identity> {
     Arc::new(Identity { mqtt_route: format!("{}.{}", table.namespace, table.name).into(), slot })
+}
+
+/// What waits in memory is bounded; what handlers make of the messages that are at work comes on top.
+fn say_bound(worker: &Identity, session: &SessionConfig) {
+    let mebibytes = (session.most_unfinished_bytes() + MOST_UNOWED_MEMORY) >> 20;
+    let receive_maximum = session.receive_maximum;
+    tracing::info!(%worker, receive_maximum, mebibytes, "messages that wait take this memory at most");
 }
 
 fn end_of(session: SessionKind) -> End {

@@ -32,6 +32,7 @@ pub(super) struct Protocol<R> {
     waiting: Vec<oneshot::Sender<()>>,
     covered: Vec<oneshot::Sender<()>>,
     receive_maximum: usize,
+    window_bytes: usize,
     surplus: Surplus,
     identifiers: bool,
     taking: bool,
@@ -56,6 +57,7 @@ impl<R: Receiver> Protocol<R> {
             waiting: Vec::new(),
             covered: Vec::new(),
             receive_maximum: usize::from(config.receive_maximum.max(1)),
+            window_bytes: config.window_bytes,
             surplus: Surplus::default(),
             identifiers: false,
             taking: true,
@@ -135,7 +137,7 @@ impl<R: Receiver> Protocol<R> {
         if publish.qos == QoS::AtMostOnce {
             return self.hand_over(publish, None);
         }
-        let token = self.ledger.owe(Debt { id, qos: publish.qos });
+        let token = self.ledger.owe(Debt { id, qos: publish.qos }, publish.size());
         if publish.qos == QoS::ExactlyOnce && !self.exactly_once.admit(id) {
             self.ledger.done(token);
         } else if self.surplus.len() > 0 || self.ledger.outstanding() > self.receive_maximum {
@@ -160,7 +162,7 @@ impl<R: Receiver> Protocol<R> {
 
     /// Whether what the broker still has to say may be read now.
     pub(super) fn has_room(&self) -> bool {
-        !self.surplus.is_full()
+        !self.surplus.is_full() && self.ledger.unfinished() < self.window_bytes
     }
 
     /// Hands over what was beyond the window, as far as it has opened; whether anything was.
