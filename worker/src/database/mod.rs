@@ -5,6 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use routemq_crds::table::{Insert, Statement};
 use url::Url;
 
@@ -82,7 +83,7 @@ pub(crate) struct Inner {
     pub(crate) server: Server,
     options: DatabaseOptions,
     /// The URL without its password.
-    place: String,
+    place: ArcSwap<String>,
     /// Rows of each batch.
     pub(crate) batch_rows: Arc<Histogram>,
 }
@@ -96,7 +97,7 @@ pub(crate) enum Server {
 
 impl std::fmt::Debug for Database {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Database").field("url", &self.inner.place).finish_non_exhaustive()
+        f.debug_struct("Database").field("url", &self.place()).finish_non_exhaustive()
     }
 }
 
@@ -128,8 +129,31 @@ impl Database {
     ) -> Result<Self, DatabaseError> {
         let place = error::redacted(url);
         let server = Server::new(url, &place, options)?;
+        let place = ArcSwap::from_pointee(place);
         let inner = Inner { server, options, place, batch_rows };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// From now on connections are opened to this URL, which speaks the same SQL: another password, another host. What is
+    /// under way ends where it is; what fails there is tried again here.
+    ///
+    /// # Errors
+    /// A URL that is none of ours, or of another dialect; then nothing changes.
+    pub fn redirect(&self, url: &str) -> Result<(), DatabaseError> {
+        let place = error::redacted(url);
+        let server = Server::new(url, &place, self.inner.options)?;
+        let (now, then) = (self.dialect(), server.dialect());
+        match (&self.inner.server, server) {
+            (Server::MySql(pool), Server::MySql(other)) => pool.redirect(&other),
+            (Server::Postgres(pool), Server::Postgres(other)) => pool.redirect(&other),
+            (Server::Sqlite(pool), Server::Sqlite(other)) => pool.redirect(&other),
+            _ => {
+                let cause = format!("it speaks the SQL of {then}, and what runs that of {now}");
+                return Err(DatabaseError::Url { url: place, cause });
+            }
+        }
+        self.inner.place.store(Arc::new(place));
+        Ok(())
     }
 
     /// Asks for an answer.
@@ -146,8 +170,8 @@ impl Database {
     }
 
     /// The URL without its password.
-    pub fn place(&self) -> &str {
-        &self.inner.place
+    pub fn place(&self) -> Arc<String> {
+        self.inner.place.load_full()
     }
 
     /// Starts the task that batches the rows of one insert; it ends when the last clone of the inserter is dropped.
@@ -192,7 +216,7 @@ impl Database {
     }
 
     fn error(&self, fault: &Fault) -> DatabaseError {
-        DatabaseError::unreachable(self.dialect(), &self.inner.place, fault)
+        DatabaseError::unreachable(self.dialect(), &self.place(), fault)
     }
 }
 

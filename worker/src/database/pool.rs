@@ -4,10 +4,14 @@
 //! time: a server that hangs would keep all of them.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use sqlx::Connection;
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
@@ -35,7 +39,9 @@ pub(crate) trait Connect: Send + Sync {
 }
 
 pub(crate) struct Pool<C: Connect> {
-    pub(crate) connector: C,
+    connector: ArcSwap<C>,
+    /// Counts connectors: a connection of an earlier one is not used again.
+    generation: AtomicU64,
     permits: Semaphore,
     idle: Mutex<Vec<Held<C::Connection>>>,
     options: DatabaseOptions,
@@ -43,6 +49,7 @@ pub(crate) struct Pool<C: Connect> {
 
 struct Held<T> {
     connection: T,
+    generation: u64,
     opened: Instant,
     used: Instant,
 }
@@ -50,14 +57,32 @@ struct Held<T> {
 impl<C: Connect> Pool<C> {
     pub(crate) fn new(connector: C, connections: usize, options: DatabaseOptions) -> Self {
         let permits = Semaphore::new(connections.max(1));
-        Self { connector, permits, idle: Mutex::default(), options }
+        Self {
+            connector: ArcSwap::from_pointee(connector),
+            generation: AtomicU64::new(0),
+            permits,
+            idle: Mutex::default(),
+            options,
+        }
+    }
+
+    /// Opens connections as it stands.
+    pub(crate) fn connector(&self) -> Arc<C> {
+        self.connector.load_full()
+    }
+
+    /// From now on connections are opened by `other`'s connector. Those at work end their work, and are closed then.
+    pub(crate) fn redirect(&self, other: &Self) {
+        self.connector.store(other.connector());
+        self.generation.fetch_add(1, Ordering::SeqCst);
+        self.idle().clear();
     }
 
     /// A connection for one piece of work: a free one, or a new one.
     pub(crate) async fn lease(&self) -> Result<Lease<'_, C>, Fault> {
         let permit = self.permit().await?;
-        let Held { connection, opened, .. } = self.take().await?;
-        Ok(Lease { connection, opened, pool: self, _permit: permit })
+        let Held { connection, generation, opened, .. } = self.take().await?;
+        Ok(Lease { connection, generation, opened, pool: self, _permit: permit })
     }
 
     /// Ends `work` when the statement timeout is over.
@@ -87,7 +112,8 @@ impl<C: Connect> Pool<C> {
     async fn take(&self) -> Result<Held<C::Connection>, Fault> {
         loop {
             let Some(mut held) = self.pop() else { return self.open().await };
-            if held.opened.elapsed() < MAX_AGE && is_alive(&mut held).await {
+            let current = held.generation == self.generation();
+            if current && held.opened.elapsed() < MAX_AGE && is_alive(&mut held).await {
                 return Ok(held);
             }
         }
@@ -95,11 +121,17 @@ impl<C: Connect> Pool<C> {
 
     async fn open(&self) -> Result<Held<C::Connection>, Fault> {
         let limit = self.options.acquire_timeout;
-        let connection = timeout(limit, self.connector.open())
+        // Read first: a connector that is replaced meanwhile makes the connection an old one.
+        let generation = self.generation();
+        let connection = timeout(limit, self.connector().open())
             .await
             .unwrap_or_else(|_| Err(no_answer("answer to a new connection", limit)))?;
         let now = Instant::now();
-        Ok(Held { connection, opened: now, used: now })
+        Ok(Held { connection, generation, opened: now, used: now })
+    }
+
+    fn generation(&self) -> u64 {
+        self.generation.load(Ordering::SeqCst)
     }
 
     fn pop(&self) -> Option<Held<C::Connection>> {
@@ -123,6 +155,7 @@ impl<C: Connect> Pool<C> {
 /// then what it was about to say.
 pub(crate) struct Lease<'p, C: Connect> {
     pub(crate) connection: C::Connection,
+    generation: u64,
     opened: Instant,
     pool: &'p Pool<C>,
     _permit: SemaphorePermit<'p>,
@@ -133,8 +166,10 @@ impl<C: Connect> Lease<'_, C> {
     pub(crate) fn settle<T>(self, result: Result<T, Fault>) -> Result<T, Fault> {
         match &result {
             Err(fault) if fault.verdict.breaks_connection() => self.pool.idle().clear(),
+            _ if self.generation != self.pool.generation() => {}
             _ => self.pool.idle().push(Held {
                 connection: self.connection,
+                generation: self.generation,
                 opened: self.opened,
                 used: Instant::now(),
             }),

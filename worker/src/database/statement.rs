@@ -68,7 +68,7 @@ impl Shared {
         let text = AssertSqlSafe(Arc::clone(&self.plain)).into_sql_str();
         match &self.database.server {
             Server::MySql(pool) => {
-                pool.connector.check_size(std::slice::from_ref(&values))?;
+                pool.connector().check_size(std::slice::from_ref(&values))?;
                 let mut lease = pool.lease().await?;
                 let work = mysql::query(&mut lease.connection, text, values);
                 let result = pool.bounded(work).await;

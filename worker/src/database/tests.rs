@@ -241,3 +241,25 @@ async fn a_file_is_made_only_when_asked_for() {
     Database::connect(&url, quick()).await.unwrap();
     assert!(path.exists());
 }
+
+#[tokio::test]
+async fn a_redirected_database_writes_elsewhere_and_one_of_another_dialect_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = |name: &str| format!("sqlite://{}", folder.path().join(name).display());
+    let database = Database::connect(&url("old.db"), quick()).await.unwrap();
+    for name in ["old.db", "new.db"] {
+        let there = Database::connect(&url(name), quick()).await.unwrap();
+        run(&there, "CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT)").await;
+    }
+    let inserter = database.inserter(&insert("t", &["id", "name"], OnConflict::Error, &[]));
+    assert!(inserter.write(row(1, "before")).await.is_ok());
+    for wrong in ["postgres://nobody@nowhere/db", "gopher://nowhere"] {
+        assert!(database.redirect(wrong).is_err(), "{wrong}");
+    }
+    database.redirect(&url("new.db")).unwrap();
+    assert!(inserter.write(row(2, "after")).await.is_ok());
+    assert_eq!(json(&database, "SELECT id FROM t").await, [r#"{"id":2}"#]);
+    let old = Database::connect(&url("old.db"), quick()).await.unwrap();
+    assert_eq!(json(&old, "SELECT id FROM t").await, [r#"{"id":1}"#]);
+    assert!(database.place().ends_with("new.db"), "{}", database.place());
+}

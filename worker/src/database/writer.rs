@@ -50,7 +50,7 @@ impl InsertWriter {
     async fn once(&self, rows: &[Row]) -> Result<(), Fault> {
         match &self.database.server {
             Server::MySql(pool) => {
-                pool.connector.check_size(rows)?;
+                pool.connector().check_size(rows)?;
                 let text = self.values_text(rows.len());
                 let mut lease = pool.lease().await?;
                 let work = mysql::insert(&mut lease.connection, text, rows);
