@@ -1,39 +1,31 @@
 //! Values of Secrets and ConfigMaps: from documents, or from folders as Kubernetes mounts them.
 
+mod store;
+mod watched;
+
 use std::{
-    collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
-    sync::Arc,
-    time::{Duration, SystemTime},
 };
 
-use arc_swap::ArcSwap;
 use bytes::Bytes;
 use routemq_crds::{document::Documents, v1alpha1::KeyRef};
-use tokio::time::Instant;
 
-/// A file is looked at again this often at most.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+use self::store::Store;
+pub(crate) use self::watched::Watched;
 
 /// Where the values that specs refer to are found: documents first, then folders. Cheap to clone.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secrets {
-    values: Arc<BTreeMap<(String, String), Bytes>>,
-    folders: Arc<Vec<PathBuf>>,
+    secrets: Store,
+    config_maps: Store,
 }
 
-/// A value that is read again when its file changes.
-pub(crate) struct Watched<T> {
-    source: Option<PathBuf>,
-    parse: fn(&[u8]) -> Result<T, String>,
-    state: ArcSwap<State<T>>,
-}
-
-struct State<T> {
-    value: Arc<T>,
-    stamp: Option<(SystemTime, u64)>,
-    looked: Instant,
+/// What a reference names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    Secret,
+    ConfigMap,
 }
 
 /// Why a value is not there.
@@ -70,7 +62,7 @@ pub enum SecretError {
 }
 
 impl Secrets {
-    /// Adds a value. Later values win.
+    /// Adds a value of a Secret or a ConfigMap. Later values win.
     #[must_use]
     pub fn with_value(
         mut self,
@@ -78,59 +70,67 @@ impl Secrets {
         key: impl Into<String>,
         value: impl Into<Bytes>,
     ) -> Self {
-        Arc::make_mut(&mut self.values).insert((name.into(), key.into()), value.into());
+        let (name, key, value) = (name.into(), key.into(), value.into());
+        self.config_maps.add(name.clone(), key.clone(), value.clone());
+        self.secrets.add(name, key, value);
         self
     }
 
     /// Adds a folder that holds a folder per Secret or ConfigMap, a file per key.
     #[must_use]
     pub fn with_folder(mut self, path: impl Into<PathBuf>) -> Self {
-        Arc::make_mut(&mut self.folders).push(path.into());
+        let path = path.into();
+        self.config_maps.add_folder(path.clone());
+        self.secrets.add_folder(path);
+        self
+    }
+
+    /// Adds a folder that holds a folder per ConfigMap, a file per key.
+    #[must_use]
+    pub fn with_config_maps(mut self, path: impl Into<PathBuf>) -> Self {
+        self.config_maps.add_folder(path.into());
         self
     }
 
     /// The Secrets and ConfigMaps among `documents` that belong to `namespace`.
     pub fn from_documents(documents: &Documents, namespace: &str) -> Self {
         let here = |found: &Option<String>| found.as_deref().is_none_or(|it| it == namespace);
-        let mut secrets = Self::default();
-        for map in documents.config_maps.iter().map(|it| &it.object) {
-            let (Some(name), true) = (&map.metadata.name, here(&map.metadata.namespace)) else {
-                continue;
-            };
-            for (key, value) in map.data.iter().flatten() {
-                secrets = secrets.with_value(name, key, value.clone());
-            }
-            for (key, value) in map.binary_data.iter().flatten() {
-                secrets = secrets.with_value(name, key, value.0.clone());
-            }
+        let mut all = Self::default();
+        let maps = documents.config_maps.iter().map(|it| &it.object);
+        for map in maps.filter(|it| here(&it.metadata.namespace)) {
+            let text = map.data.iter().flatten().map(|(key, text)| (key, text.clone().into()));
+            let binary = map.binary_data.iter().flatten();
+            let binary = binary.map(|(key, value)| (key, value.0.clone().into()));
+            all.config_maps.add_all(map.metadata.name.as_deref(), text.chain(binary));
         }
-        for secret in documents.secrets.iter().map(|it| &it.object) {
-            let (Some(name), true) = (&secret.metadata.name, here(&secret.metadata.namespace))
-            else {
-                continue;
-            };
-            for (key, value) in secret.data.iter().flatten() {
-                secrets = secrets.with_value(name, key, value.0.clone());
-            }
-            for (key, value) in secret.string_data.iter().flatten() {
-                secrets = secrets.with_value(name, key, value.clone());
-            }
+        let secrets = documents.secrets.iter().map(|it| &it.object);
+        for secret in secrets.filter(|it| here(&it.metadata.namespace)) {
+            let binary = secret.data.iter().flatten();
+            let binary = binary.map(|(key, value)| (key, value.0.clone().into()));
+            let text = secret.string_data.iter().flatten();
+            let text = text.map(|(key, text)| (key, text.clone().into()));
+            all.secrets.add_all(secret.metadata.name.as_deref(), binary.chain(text));
         }
-        secrets
+        all
     }
 
-    /// The value as it is now.
+    /// The value of a Secret's key as it is now.
     ///
     /// # Errors
     /// See [`SecretError`].
     pub fn get(&self, at: &KeyRef) -> Result<Bytes, SecretError> {
-        if let Some(value) = self.values.get(&(at.name.clone(), at.key.clone())) {
-            return Ok(value.clone());
-        }
-        read(&self.file(at)?)
+        self.secrets.get(at)
     }
 
-    /// The value as text, without the line end that editors and `echo` leave.
+    /// The value of a ConfigMap's key as it is now.
+    ///
+    /// # Errors
+    /// See [`SecretError`].
+    pub fn get_config(&self, at: &KeyRef) -> Result<Bytes, SecretError> {
+        self.config_maps.get(at)
+    }
+
+    /// A Secret's value as text, without the line end that editors and `echo` leave.
     ///
     /// # Errors
     /// See [`SecretError`].
@@ -139,78 +139,36 @@ impl Secrets {
         Ok(String::from_utf8_lossy(&value).trim_end_matches(['\r', '\n']).to_owned())
     }
 
-    /// The value, parsed, and parsed again when its file changes.
+    /// The value of a Secret's or ConfigMap's key, parsed, and parsed again when its file changes.
     pub(crate) fn watch<T>(
         &self,
+        kind: Kind,
         at: &KeyRef,
         parse: fn(&[u8]) -> Result<T, String>,
     ) -> Result<Watched<T>, SecretError> {
-        let value = parse(&self.get(at)?).map_err(|reason| SecretError::Invalid {
-            name: at.name.clone(),
-            key: at.key.clone(),
-            reason,
-        })?;
-        let known = self.values.contains_key(&(at.name.clone(), at.key.clone()));
-        let source = if known { None } else { Some(self.file(at)?) };
-        let state = State {
-            value: Arc::new(value),
-            stamp: source.as_deref().and_then(stamp),
-            looked: Instant::now(),
-        };
-        Ok(Watched { source, parse, state: ArcSwap::from_pointee(state) })
+        Watched::new(self.store(kind), at, parse)
     }
 
-    /// The folder that a Secret or ConfigMap is mounted at, where it is; documents come first.
+    /// The folder that a Secret is mounted at, where it is; documents come first.
     pub fn mounted(&self, name: &str) -> Option<PathBuf> {
-        let in_documents = self.values.keys().any(|(known, _)| known == name);
-        let folders = self.folders.iter().map(|folder| folder.join(name));
-        if in_documents { None } else { folders.into_iter().find(|path| path.is_dir()) }
+        self.secrets.mounted(name)
     }
 
-    fn file(&self, at: &KeyRef) -> Result<PathBuf, SecretError> {
-        let candidates = self.folders.iter().map(|folder| folder.join(&at.name).join(&at.key));
-        candidates.into_iter().find(|path| path.is_file()).ok_or_else(|| self.missing(at))
+    /// Whether anything of that name is there. Kubernetes mounts what is optional and missing as an empty folder.
+    pub(crate) fn knows(&self, kind: Kind, name: &str) -> bool {
+        self.store(kind).knows(name)
     }
 
-    fn missing(&self, at: &KeyRef) -> SecretError {
-        let folders: Vec<_> = self.folders.iter().map(|it| it.display().to_string()).collect();
-        let places = match folders.as_slice() {
-            [] => "; add the Secret or ConfigMap to the files, or name its folder".to_owned(),
-            folders => format!(", neither among the documents nor under {}", folders.join(", ")),
-        };
-        SecretError::Missing { name: at.name.clone(), key: at.key.clone(), places }
+    /// Whether that key is there.
+    pub(crate) fn has(&self, kind: Kind, name: &str, key: &str) -> bool {
+        self.store(kind).has(name, key)
     }
-}
 
-impl<T> Watched<T> {
-    /// The value; a file that cannot be read, or holds nonsense, leaves the last good one.
-    pub(crate) fn get(&self) -> Arc<T> {
-        let state = self.state.load();
-        match &self.source {
-            Some(path) if state.looked.elapsed() >= LOOK_AGAIN => self.look(path, &state),
-            _ => Arc::clone(&state.value),
+    fn store(&self, kind: Kind) -> &Store {
+        match kind {
+            Kind::Secret => &self.secrets,
+            Kind::ConfigMap => &self.config_maps,
         }
-    }
-
-    fn look(&self, path: &Path, old: &State<T>) -> Arc<T> {
-        let new = stamp(path);
-        let fresh = if new == old.stamp { None } else { self.parsed(path) };
-        let changed = fresh.is_some();
-        let value = fresh.map_or_else(|| Arc::clone(&old.value), Arc::new);
-        let stamp = if changed { new } else { old.stamp };
-        let state = State { value: Arc::clone(&value), stamp, looked: Instant::now() };
-        self.state.store(Arc::new(state));
-        value
-    }
-
-    fn parsed(&self, path: &Path) -> Option<T> {
-        let parsed = read(path).map_err(|error| error.to_string()).and_then(|it| (self.parse)(&it));
-        parsed
-            .inspect(|_| tracing::info!(path = %path.display(), "read again"))
-            .inspect_err(|error| {
-                tracing::warn!(path = %path.display(), error, "not read again, the last good one stays");
-            })
-            .ok()
     }
 }
 
@@ -221,23 +179,23 @@ fn read(path: &Path) -> Result<Bytes, SecretError> {
     })
 }
 
-fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Secret => "Secret",
+            Self::ConfigMap => "ConfigMap",
+        })
+    }
 }
 
 // === Debug without secrets ===
 
 impl fmt::Debug for Secrets {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names: Vec<_> = self.values.keys().collect();
-        f.debug_struct("Secrets").field("values", &names).field("folders", &self.folders).finish()
-    }
-}
-
-impl<T> fmt::Debug for Watched<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watched").field("source", &self.source).finish_non_exhaustive()
+        f.debug_struct("Secrets")
+            .field("secrets", &self.secrets)
+            .field("config_maps", &self.config_maps)
+            .finish()
     }
 }
 
@@ -247,11 +205,6 @@ mod tests {
 
     fn at(name: &str, key: &str) -> KeyRef {
         KeyRef { name: name.to_owned(), key: key.to_owned() }
-    }
-
-    fn number(text: &[u8]) -> Result<u32, String> {
-        let text = std::str::from_utf8(text).map_err(|error| error.to_string())?;
-        text.trim().parse().map_err(|_| "not a number".to_owned())
     }
 
     #[test]
@@ -269,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_routes_own_namespace_counts() {
+    fn only_the_routes_own_namespace_counts_and_kinds_are_told_apart() {
         let yaml = r"
 apiVersion: v1
 kind: Secret
@@ -284,42 +237,45 @@ data: {b: dGhlaXJz}
 ---
 apiVersion: v1
 kind: ConfigMap
-metadata: {name: map, namespace: fleet}
-data: {c: anywhere}
+metadata: {name: keys, namespace: fleet}
+data: {a: configuration, c: anywhere}
 ";
         let documents = Documents::parse("x.yaml", yaml).unwrap();
         let secrets = Secrets::from_documents(&documents, "fleet");
         assert_eq!(secrets.text(&at("keys", "a")).unwrap(), "ours");
         assert!(secrets.get(&at("keys", "b")).is_err());
-        assert_eq!(secrets.text(&at("map", "c")).unwrap(), "anywhere");
+        assert!(secrets.get(&at("keys", "c")).is_err(), "a ConfigMap is no Secret");
+        assert_eq!(secrets.get_config(&at("keys", "a")).unwrap(), "configuration");
+        assert_eq!(secrets.get_config(&at("keys", "c")).unwrap(), "anywhere");
         let theirs = Secrets::from_documents(&documents, "other");
         assert_eq!(theirs.text(&at("keys", "b")).unwrap(), "theirs");
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_changed_file_is_read_again_and_nonsense_leaves_the_last_good_value() {
+    #[test]
+    fn a_folder_of_config_maps_holds_no_secrets() {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("n/k");
-        std::fs::create_dir(folder.path().join("n")).unwrap();
-        std::fs::write(&file, "1").unwrap();
+        std::fs::create_dir(folder.path().join("schemas")).unwrap();
+        std::fs::write(folder.path().join("schemas/status"), "{}").unwrap();
+        let secrets = Secrets::default().with_config_maps(folder.path());
+        assert!(secrets.has(Kind::ConfigMap, "schemas", "status"));
+        assert!(!secrets.knows(Kind::Secret, "schemas"));
+        assert_eq!(secrets.get_config(&at("schemas", "status")).unwrap(), "{}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn an_empty_folder_is_nothing_as_kubernetes_mounts_what_is_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let mount = folder.path().join("login");
+        std::fs::create_dir_all(mount.join("..2026_01_01")).unwrap();
+        std::os::unix::fs::symlink("..2026_01_01", mount.join("..data")).unwrap();
         let secrets = Secrets::default().with_folder(folder.path());
-        let watched = secrets.watch(&at("n", "k"), number).unwrap();
-        assert_eq!(*watched.get(), 1);
-        std::fs::write(&file, "22").unwrap();
-        assert_eq!(*watched.get(), 1, "not looked at twice within a second");
-        tokio::time::advance(LOOK_AGAIN).await;
-        assert_eq!(*watched.get(), 22);
-        for bad in [Some("nonsense"), None] {
-            match bad {
-                Some(text) => std::fs::write(&file, text).unwrap(),
-                None => std::fs::remove_file(&file).unwrap(),
-            }
-            tokio::time::advance(LOOK_AGAIN).await;
-            assert_eq!(*watched.get(), 22, "{bad:?}");
-        }
-        std::fs::write(&file, "333").unwrap();
-        tokio::time::advance(LOOK_AGAIN).await;
-        assert_eq!(*watched.get(), 333);
+        assert!(!secrets.knows(Kind::Secret, "login"));
+        std::fs::write(mount.join("..2026_01_01/username"), "anna").unwrap();
+        std::os::unix::fs::symlink("..data/username", mount.join("username")).unwrap();
+        assert!(secrets.knows(Kind::Secret, "login"));
+        assert!(secrets.has(Kind::Secret, "login", "username"));
+        assert!(!secrets.has(Kind::Secret, "login", "password"));
     }
 
     #[test]

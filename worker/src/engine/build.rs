@@ -22,7 +22,7 @@ use crate::{
     },
     registry::Registry,
     router::Matcher,
-    secrets::SecretError,
+    secrets::{Kind, SecretError},
 };
 
 type Config = BTreeMap<String, Value>;
@@ -97,7 +97,7 @@ impl<'a> Builder<'a> {
                 Some(Step::Log(Log::new(*level, *payload)))
             }
             table::Middleware::ApiKey { keys, source } => {
-                let keys = self.resources.secrets.watch(keys, Keys::parse);
+                let keys = self.resources.secrets.watch(Kind::Secret, keys, Keys::parse);
                 let keys = self.found(&format!("{field}.apiKey.secretRef"), keys)?;
                 Some(Step::ApiKey(ApiKey::new(keys, source.clone())))
             }
@@ -127,7 +127,7 @@ impl<'a> Builder<'a> {
                 Err(error) => return self.refuse(format!("{field}.validate.schema"), error),
             },
             SchemaSource::ConfigMap(at) => {
-                let schema = self.resources.secrets.watch(at, validate::parse);
+                let schema = self.resources.secrets.watch(Kind::ConfigMap, at, validate::parse);
                 Validate::Watched(self.found(&format!("{field}.validate.configMapRef"), schema)?)
             }
         };
