@@ -3,8 +3,10 @@
 use std::{net::SocketAddr, time::Duration};
 
 use routemq_tests::{
-    Answer, Database, Mosquitto, WorkerConfig, WorkerProcess, ensure, eventually, free_port, get,
+    Answer, Client, Database, Mosquitto, WorkerConfig, WorkerProcess, ensure, eventually,
+    free_port, get,
 };
+use tokio::{sync::watch, task::JoinHandle};
 
 /// What starting, reconnecting and draining may take on a busy machine of two cores.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
@@ -57,5 +59,39 @@ pub(crate) fn config(
         broker: Some(broker.url()),
         database: database.map(Database::url),
         ..WorkerConfig::default()
+    }
+}
+
+/// A publisher that goes on until it is told to stop: about 1,000 messages a second to `readings/d-<0 to 9>/<number>`.
+#[derive(Debug)]
+pub(crate) struct Load {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<usize>,
+}
+
+impl Load {
+    pub(crate) fn start(mut client: Client) -> Self {
+        let stop = watch::Sender::new(false);
+        let stopped = stop.subscribe();
+        let task = tokio::spawn(async move {
+            let mut tick = tokio::time::interval(Duration::from_millis(20));
+            let mut published = 0;
+            while !*stopped.borrow() {
+                tick.tick().await;
+                let messages = published..published + 20;
+                let topics = messages.map(|n| (format!("readings/d-{}/{n}", n % 10), "{}"));
+                client.publish_all(topics, 20).await;
+                published += 20;
+            }
+            published
+        });
+        Self { stop, task }
+    }
+
+    /// Stops, and says how many messages the broker has acknowledged.
+    pub(crate) async fn finish(self) -> usize {
+        assert!(!self.task.is_finished(), "the publisher failed");
+        self.stop.send_replace(true);
+        self.task.await.expect("the publisher finishes")
     }
 }

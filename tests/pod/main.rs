@@ -10,5 +10,8 @@
 
 mod bed;
 mod metrics;
+mod missing;
+mod mount;
 mod probes;
+mod reload;
 mod scrape;

@@ -20,7 +20,9 @@ async fn apply(running: &mut Running, yaml: &str) -> Vec<String> {
             Change::Started => "started",
             Change::Swapped => "swapped",
             Change::Restarted => "restarted",
+            Change::Renewed => "renewed",
             Change::Stopped(_) => "stopped",
+            Change::Waiting(_) => "waiting",
             Change::Refused(_) => "refused",
         };
         format!("{name} {word}")

@@ -1,16 +1,17 @@
 //! A worker built in code: RouteMQ's engine with handlers, middleware and state of your own.
 
-use std::{future::Future, path::PathBuf, time::Duration};
+use std::{future::Future, net::SocketAddr, path::PathBuf, time::Duration};
 
+use clap::Parser;
 use routemq_crds::document::{DocumentProblem, Documents};
 
 use crate::{
     Engine, Outbox, Registry, Resources, Secrets,
     config::{BadSetting, Environment, EnvironmentError, Settings},
     handler::Handler,
-    journal::Journal,
     middleware::Middleware,
-    run::{Loaded, RunError, RunSettings, run},
+    run::{RunError, RunSettings},
+    service::{LoadError, RunArguments, Service, ServiceError},
     worker::Summary,
 };
 
@@ -45,11 +46,17 @@ use crate::{
 pub struct Worker {
     settings: Settings,
     registry: Registry,
-    paths: Vec<PathBuf>,
-    secrets: Option<PathBuf>,
-    slot: Option<u32>,
-    drain: Duration,
-    scratch: Option<PathBuf>,
+    arguments: RunArguments,
+    /// Whether the program's own arguments say what to run.
+    of_program: bool,
+}
+
+/// The command line of a program that is a worker: that of `routemq run`, so that a pod starts both in the same way.
+#[derive(Debug, Parser)]
+#[command(about = "Runs MqttRoutes with the code of this program")]
+struct Program {
+    #[command(flatten)]
+    arguments: RunArguments,
 }
 
 /// Why a worker does not run.
@@ -67,72 +74,91 @@ pub enum WorkerError {
     /// No document was named, or none of them is an `MqttRoute`.
     #[error("no MqttRoute in {0}: name files or folders as arguments, or with Worker::documents")]
     Nothing(String),
-    /// It cannot be started.
+    /// What the documents ask for is not there.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// It cannot be started.
+    #[error(transparent)]
+    Service(ServiceError),
     /// The runtime cannot listen to signals.
     #[error("cannot listen to signals")]
     Signals(#[from] std::io::Error),
 }
 
+impl From<ServiceError> for WorkerError {
+    fn from(error: ServiceError) -> Self {
+        match error {
+            ServiceError::Load(LoadError::Problems(problems)) => Self::Documents(problems),
+            ServiceError::Load(LoadError::Nothing(paths)) => {
+                let paths: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
+                Self::Nothing(paths.join(", "))
+            }
+            ServiceError::Run(error) => Self::Run(error),
+            other => Self::Service(other),
+        }
+    }
+}
+
 impl Worker {
-    /// A worker with the settings of the environment (over `.env`), whose documents are the
-    /// program's arguments.
+    /// A worker with the settings of the environment (over `.env`) and the program's arguments, which are those of `routemq run`
+    /// (the word `run` itself may be left out). An argument that is wrong ends the program with the usage, when the worker is run.
     ///
     /// # Errors
     /// A variable, or a line of `.env`, that cannot be used.
     pub fn from_env() -> Result<Self, WorkerError> {
         let environment = Environment::load()?;
         let settings = Settings::read(&environment).map_err(WorkerError::Settings)?;
-        let worker = Self::new(settings);
-        Ok(worker.documents(std::env::args_os().skip(1).map(PathBuf::from)))
+        Ok(Self { of_program: true, ..Self::new(settings) })
     }
 
     /// A worker with these settings and no documents.
     pub fn new(settings: Settings) -> Self {
-        Self {
-            settings,
-            registry: Registry::new(),
-            paths: Vec::new(),
-            secrets: None,
-            slot: None,
-            drain: Duration::from_secs(30),
-            scratch: std::env::var_os("ROUTEMQ_SCRATCH").map(PathBuf::from),
-        }
+        let scratch = std::env::var_os("ROUTEMQ_SCRATCH").map(PathBuf::from);
+        let arguments = RunArguments { scratch, ..RunArguments::default() };
+        Self { settings, registry: Registry::new(), arguments, of_program: false }
     }
 
-    /// Runs these files and folders, instead of those named before.
+    /// Runs these files and folders, instead of those named before or by the program's arguments.
     #[must_use]
     pub fn documents<P: Into<PathBuf>>(mut self, paths: impl IntoIterator<Item = P>) -> Self {
-        self.paths = paths.into_iter().map(Into::into).collect();
+        self.arguments.paths = paths.into_iter().map(Into::into).collect();
+        self.of_program = false;
         self
     }
 
     /// Also looks for Secrets and ConfigMaps here: a folder each, a file per key.
     #[must_use]
     pub fn secrets(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.secrets = Some(folder.into());
+        self.arguments.secrets = Some(folder.into());
+        self
+    }
+
+    /// Serves metrics and probes here. Default: nowhere.
+    #[must_use]
+    pub fn listen(mut self, address: SocketAddr) -> Self {
+        self.arguments.listen = Some(address);
         self
     }
 
     /// Runs only this worker of each `MqttRoute`. Default: all `workerCount` of them.
     #[must_use]
     pub fn slot(mut self, slot: u32) -> Self {
-        self.slot = Some(slot);
+        self.arguments.slot = Some(slot);
         self
     }
 
-    /// Keeps a journal of crashes there (see [`Journal`]). Default: the folder that `ROUTEMQ_SCRATCH` names.
+    /// Keeps a journal of crashes there (see [`Journal`](crate::journal::Journal)). Default: the folder that `ROUTEMQ_SCRATCH`
+    /// names.
     #[must_use]
     pub fn scratch(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.scratch = Some(folder.into());
+        self.arguments.scratch = Some(folder.into());
         self
     }
 
     /// How long a stop lets handlers finish. Default 30 s.
     #[must_use]
     pub fn drain(mut self, patience: Duration) -> Self {
-        self.drain = patience;
+        self.arguments.drain = Some(patience.as_secs());
         self
     }
 
@@ -192,43 +218,24 @@ impl Worker {
         stop: impl Future<Output = ()>,
     ) -> Result<Vec<Summary>, WorkerError> {
         crate::logging::start(&self.settings.log);
-        let loaded = self.load()?;
-        Ok(run(loaded, self.into_settings(), stop).await?)
+        let Self { settings, registry, arguments, of_program } = self;
+        let arguments = if of_program { arguments.below(program_arguments()) } else { arguments };
+        let settings = RunSettings { registry, ..RunSettings::from(settings) };
+        let options = arguments.service(settings).await?;
+        let mut service = Service::start(options).await?;
+        Box::pin(service.reload_until(stop)).await;
+        tracing::info!("stopping: finishing what runs");
+        Ok(service.stop().await)
     }
+}
 
-    fn load(&self) -> Result<Vec<Loaded>, WorkerError> {
-        let documents = Documents::check(&self.paths).map_err(WorkerError::Documents)?;
-        let tables = documents.compile().map_err(WorkerError::Documents)?;
-        if tables.is_empty() {
-            let paths: Vec<_> = self.paths.iter().map(|path| path.display().to_string()).collect();
-            return Err(WorkerError::Nothing(paths.join(", ")));
-        }
-        let pairs = tables.into_iter().zip(&documents.routes);
-        let loaded = pairs.map(|(table, route)| Loaded {
-            secrets: self.secrets_of(&documents, &table.object.namespace),
-            object: route.object.clone(),
-            table: table.object,
-        });
-        Ok(loaded.collect())
+/// Ends the program where they are wrong, or ask for help.
+fn program_arguments() -> RunArguments {
+    let mut words: Vec<_> = std::env::args_os().collect();
+    if words.get(1).is_some_and(|word| word == "run") {
+        words.remove(1);
     }
-
-    fn secrets_of(&self, documents: &Documents, namespace: &str) -> Secrets {
-        let secrets = Secrets::from_documents(documents, namespace);
-        match &self.secrets {
-            Some(folder) => secrets.with_folder(folder),
-            None => secrets,
-        }
-    }
-
-    fn into_settings(self) -> RunSettings {
-        RunSettings {
-            slot: self.slot,
-            drain: self.drain,
-            registry: self.registry,
-            journal: self.scratch.as_deref().map(Journal::open_or_go_without).unwrap_or_default(),
-            ..RunSettings::from(self.settings)
-        }
-    }
+    Program::parse_from(words).arguments
 }
 
 impl Engine {
@@ -297,4 +304,27 @@ fn signal() -> Result<impl Future<Output = ()>, std::io::Error> {
 
 fn lines<T: ToString>(problems: &[T]) -> String {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_takes_what_a_pod_gives_and_its_arguments_come_before_what_code_says() {
+        let words = "worker /etc/routemq/table/route.json --secrets /etc/routemq/secrets --config-maps \
+            /etc/routemq/config-maps --listen 0.0.0.0:9090 --drain 35";
+        let program = Program::try_parse_from(words.split_whitespace()).unwrap().arguments;
+        let code = RunArguments {
+            paths: vec!["routes".into()],
+            secrets: Some("elsewhere".into()),
+            scratch: Some("/scratch".into()),
+            ..RunArguments::default()
+        };
+        let both = code.below(program);
+        assert_eq!(both.paths, [PathBuf::from("/etc/routemq/table/route.json")]);
+        assert_eq!(both.secrets, Some("/etc/routemq/secrets".into()));
+        assert_eq!((both.scratch, both.drain), (Some("/scratch".into()), Some(35)));
+        assert_eq!(both.listen.map(|it| it.port()), Some(9090));
+    }
 }

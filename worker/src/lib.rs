@@ -33,6 +33,7 @@ pub mod router;
 pub mod routes;
 pub mod run;
 pub mod secrets;
+pub mod service;
 pub mod slot;
 #[cfg(test)]
 mod testing;

@@ -85,6 +85,13 @@ impl Documents {
         if problems.is_empty() { Ok(documents) } else { Err(problems) }
     }
 
+    /// Gives `visit` each file that [`Self::load`] reads, with its content or with why it cannot be read.
+    pub fn each_file(paths: &[PathBuf], mut visit: impl FnMut(&Path, Result<Vec<u8>, String>)) {
+        for path in paths {
+            files::each(path, &mut visit);
+        }
+    }
+
     /// Reads one file's content; `file` is what problems and notes call it.
     ///
     /// # Errors

@@ -42,9 +42,14 @@ pub(super) fn pod(route: &Validated, settings: &Settings) -> PodSpec {
     }
 }
 
+/// Long enough for a handler that has just begun.
+fn drain_seconds(route: &Validated) -> i64 {
+    i64::try_from(route.table.delivery.timeout.as_secs()).unwrap_or(3600).saturating_add(5)
+}
+
 /// Long enough to finish what runs, flush the acknowledgements and release the slot.
 fn grace_seconds(route: &Validated) -> i64 {
-    i64::try_from(route.table.delivery.timeout.as_secs()).unwrap_or(3600).saturating_add(15)
+    drain_seconds(route).saturating_add(10)
 }
 
 fn container(route: &Validated, settings: &Settings) -> Container {
@@ -59,8 +64,12 @@ fn container(route: &Validated, settings: &Settings) -> Container {
             format!("{TABLE}/route.json"),
             "--secrets".to_owned(),
             SECRETS.to_owned(),
+            "--config-maps".to_owned(),
+            CONFIG_MAPS.to_owned(),
             "--listen".to_owned(),
             format!("0.0.0.0:{PORT}"),
+            "--drain".to_owned(),
+            drain_seconds(route).to_string(),
             "--slots".to_owned(),
             format!("{TABLE}/slots.json"),
         ]),

@@ -70,14 +70,17 @@ impl Monitor {
         self.state().routes.insert(route.to_owned(), None);
     }
 
-    /// The `MqttRoute` is no more.
-    pub fn forget(&self, route: &str) {
-        self.state().routes.remove(route);
+    /// There are no other `MqttRoute`s than these.
+    pub fn keep(&self, routes: &[String]) {
+        self.state().routes.retain(|name, _| routes.contains(name));
     }
 
     /// Everything that is to run has been told ([`Self::waits`], [`Self::runs`]).
     pub fn started(&self) {
-        self.state().phase = Phase::Running;
+        let mut state = self.state();
+        if state.phase == Phase::Starting {
+            state.phase = Phase::Running;
+        }
     }
 
     /// From now on nothing is ready.

@@ -31,15 +31,14 @@ pub(super) fn ready<'a>(
     mut waiting: impl Iterator<Item = (&'a str, &'a str)>,
     members: &[Arc<Member>],
 ) -> Result<(), String> {
-    match phase {
-        Phase::Starting => return Err("starting: nothing is loaded yet".to_owned()),
-        Phase::Stopping => {
-            return Err("stopping: nothing more is taken, what runs is finished".to_owned());
-        }
-        Phase::Running => {}
+    if phase == Phase::Stopping {
+        return Err("stopping: nothing more is taken, what runs is finished".to_owned());
     }
     if let Some((route, reason)) = waiting.next() {
         return Err(format!("{route}: {reason}"));
+    }
+    if phase == Phase::Starting {
+        return Err("starting: nothing is loaded yet".to_owned());
     }
     let staying = members.iter().filter(|member| !member.is_leaving());
     let unready = staying.filter_map(|member| {
@@ -118,13 +117,15 @@ mod tests {
     }
 
     #[test]
-    fn the_phase_comes_before_what_is_waited_for() {
+    fn a_stop_comes_before_what_is_waited_for_and_that_before_the_start() {
         let waiting = || [("fleet.devices", "waiting for Secret login")].into_iter();
         let why = |phase| ready(phase, waiting(), &[]).unwrap_err();
-        assert!(why(Phase::Starting).starts_with("starting"));
         assert!(why(Phase::Stopping).starts_with("stopping"));
         assert_eq!(why(Phase::Running), "fleet.devices: waiting for Secret login");
-        assert_eq!(ready(Phase::Running, std::iter::empty(), &[]), Ok(()));
+        assert_eq!(why(Phase::Starting), why(Phase::Running));
+        let nothing = |phase| ready(phase, std::iter::empty(), &[]);
+        assert!(nothing(Phase::Starting).unwrap_err().starts_with("starting"));
+        assert_eq!(nothing(Phase::Running), Ok(()));
     }
 
     #[test]

@@ -46,6 +46,11 @@ impl Connection {
         Ok(Some(connection))
     }
 
+    /// To another URL of the same dialect; see [`Database::redirect`].
+    pub(super) fn redirect(&self, url: &str) -> Result<(), DatabaseError> {
+        self.database.redirect(url)
+    }
+
     /// For the engine.
     pub(super) fn database(&self) -> Database {
         self.database.clone()
@@ -82,7 +87,7 @@ impl Connection {
         }
         let made = self.database.create_missing_tables(&inserts(table)).await?;
         for table in made {
-            tracing::info!(table, database = self.database.place(), "created a table");
+            tracing::info!(table, database = %self.database.place(), "created a table");
         }
         Ok(())
     }

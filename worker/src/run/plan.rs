@@ -6,11 +6,12 @@ use routemq_crds::{
     table::Table,
     v1alpha1::{KeyRef, NameRef, SessionKind, Tls},
 };
-use routemq_mqtt::{Credentials, Login, SessionConfig, TlsConfig};
+use routemq_mqtt::{Credentials, Login, SessionConfig, SharedLogin, TlsConfig};
 use url::Url;
 
 use super::{Loaded, RunError, RunSettings, name_of};
 use crate::{
+    database::Dialect,
     secrets::{SecretError, Secrets},
     slot::client_id,
 };
@@ -81,26 +82,14 @@ fn slots(table: &Table, only: Option<u32>) -> Range<u32> {
     }
 }
 
-/// Gives tables that name no share the process' one. Several such tables get one each, made from it: in one share
-/// they would take each other's messages.
-pub(super) fn share_out(mut loaded: Vec<Loaded>, share: Option<&str>) -> Vec<Loaded> {
-    let Some(share) = share else { return loaded };
-    let nameless = |table: &Table| table.share.is_some() && !table.share_is_explicit;
-    let several = loaded.iter().filter(|it| nameless(&it.table)).count() > 1;
-    for Loaded { table, .. } in loaded.iter_mut().filter(|it| nameless(&it.table)) {
-        let own = if several { format!("{share}.{}", name_of(table)) } else { share.to_owned() };
-        table.share = Some(own);
-    }
-    loaded
-}
-
 fn broker(table: &Table, settings: &RunSettings) -> Result<Url, RunError> {
     let Some(written) = &table.broker.url else { return Ok(settings.broker.clone()) };
     crate::config::broker_url(written)
         .map_err(|_| RunError::Broker { name: name_of(table), url: written.clone() })
 }
 
-/// A mounted Secret is read again before each connection; one among the documents is known.
+/// A mounted Secret is read again before each connection; one among the documents is known, and replaced when they
+/// change.
 fn credentials(
     table: &Table,
     secrets: &Secrets,
@@ -116,7 +105,8 @@ fn credentials(
     match (text("username"), text("password")) {
         (Err(source), Err(_)) => Err(missing(table, "spec.broker.credentialsSecretRef", source)),
         (username, password) => {
-            Ok(Credentials::Static(Login { username: username.ok(), password: password.ok() }))
+            let login = Login { username: username.ok(), password: password.ok() };
+            Ok(Credentials::Shared(SharedLogin::new(login)))
         }
     }
 }
@@ -169,7 +159,8 @@ fn missing(table: &Table, field: &'static str, source: SecretError) -> RunError 
 }
 
 impl Plan {
-    /// Whether workers of this plan may go on with a table of the other (slots aside).
+    /// Whether workers of this plan may go on with a table of the other (slots aside). What a Secret says is no reason
+    /// to stop: a login and certificates are read at the next connect, and a database is redirected.
     pub(super) fn connects_as(&self, other: &Self) -> bool {
         self.url == other.url
             && same_login(&self.credentials, &other.credentials)
@@ -179,7 +170,7 @@ impl Plan {
             && self.expiry == other.expiry
             && self.receive_maximum == other.receive_maximum
             && self.concurrency == other.concurrency
-            && self.database == other.database
+            && dialect(self) == dialect(other)
             && self.slots.is_empty() == other.slots.is_empty()
     }
 
@@ -214,11 +205,87 @@ impl Plan {
     }
 }
 
+/// `None`: no database, or no URL.
+fn dialect(plan: &Plan) -> Option<Dialect> {
+    Dialect::of_scheme(plan.database.as_ref()?.split(':').next()?)
+}
+
 fn same_login(one: &Credentials, other: &Credentials) -> bool {
     match (one, other) {
-        (Credentials::None, Credentials::None) => true,
+        (Credentials::None, Credentials::None)
+        | (Credentials::Shared(_), Credentials::Shared(_)) => true,
         (Credentials::Static(one), Credentials::Static(other)) => one == other,
         (Credentials::Folder(one), Credentials::Folder(other)) => one == other,
         _ => false,
+    }
+}
+
+impl Plan {
+    /// Takes over what the other plan's Secrets say where that needs no new connection: sessions read the login at their
+    /// next connect. Whether it is another login.
+    pub(super) fn take_login(&self, other: &mut Self) -> bool {
+        let (Credentials::Shared(mine), Credentials::Shared(theirs)) =
+            (&self.credentials, &other.credentials)
+        else {
+            return false;
+        };
+        let (before, now) = (mine.get(), theirs.get());
+        mine.set(now.clone());
+        other.credentials = self.credentials.clone();
+        before != now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use routemq_crds::document::Documents;
+
+    use super::*;
+
+    const YAML: &str = r"
+apiVersion: routemq.io/v1alpha1
+kind: MqttRoute
+metadata: {name: devices, namespace: fleet}
+spec:
+  broker: {credentialsSecretRef: {name: login}}
+  database: {urlSecretRef: {name: rows, key: url}}
+  routes:
+    - {name: a, topic: a, handlers: [{sql: {table: t, columns: {topic: topic}}}]}
+";
+
+    fn planned(url: &str, password: &str) -> Plan {
+        let documents = Documents::parse("x.yaml", YAML).unwrap();
+        let table = documents.compile().unwrap().remove(0).object;
+        let object = documents.routes[0].object.clone();
+        let secrets = Secrets::default()
+            .with_value("login", "password", password.to_owned())
+            .with_value("rows", "url", url.to_owned());
+        let settings = RunSettings::new("mqtt://broker".parse().unwrap());
+        plan(&Loaded { object, table, secrets }, &settings).unwrap()
+    }
+
+    #[test]
+    fn another_password_or_database_of_the_same_dialect_keeps_the_connection_another_dialect_does_not()
+     {
+        let running = planned("mysql://user:old@db/fleet", "old");
+        let rows = [
+            ("another password", planned("mysql://user:old@db/fleet", "new"), true),
+            ("another database", planned("mariadb://user:new@other/fleet", "old"), true),
+            ("another dialect", planned("postgres://user:old@db/fleet", "old"), false),
+        ];
+        for (name, next, same) in rows {
+            assert_eq!(next.connects_as(&running), same, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_session_of_the_running_plan_gets_the_new_login() {
+        let running = planned("mysql://db/fleet", "old");
+        let session = running.session("test", 0).unwrap();
+        let mut next = planned("mysql://db/fleet", "new");
+        assert!(running.take_login(&mut next));
+        let Credentials::Shared(login) = session.credentials else { panic!("not shared") };
+        assert_eq!(login.get().password.as_deref(), Some("new"));
+        assert!(!running.take_login(&mut next), "the same login again");
     }
 }

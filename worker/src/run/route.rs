@@ -134,16 +134,40 @@ fn shown(plan: &Plan) -> url::Url {
 impl RunningRoute {
     /// Takes the object as it is now; `None`: nothing changed that concerns a worker.
     pub(super) async fn apply(&mut self, loaded: Loaded) -> Option<Change> {
-        if self.loaded.object.spec == loaded.object.spec && self.loaded.secrets == loaded.secrets {
-            self.settings.report.set_table(&loaded.table);
-            return None;
+        self.try_apply(loaded).await.unwrap_or_else(|error| Some(Change::Refused(error)))
+    }
+
+    async fn try_apply(&mut self, loaded: Loaded) -> Result<Option<Change>, RunError> {
+        let mut plan = plan(&loaded, &self.settings)?;
+        let unchanged =
+            self.loaded.object.spec == loaded.object.spec && self.loaded.secrets == loaded.secrets;
+        if unchanged {
+            // Where several objects have no share name, that of each depends on the others.
+            plan.share.clone_from(&self.plan.share);
         }
-        let change = match plan(&loaded, &self.settings) {
-            Ok(plan) if plan.connects_as(&self.plan) => self.swap(loaded, plan).await,
-            Ok(_) => self.restart(loaded).await,
-            Err(error) => Err(error),
-        };
-        Some(change.unwrap_or_else(Change::Refused))
+        if !plan.connects_as(&self.plan) {
+            return self.restart(loaded).await.map(Some);
+        }
+        let renewed = self.renew(&mut plan)?;
+        if unchanged {
+            self.settings.report.set_table(&loaded.table);
+            return Ok(renewed.then_some(Change::Renewed));
+        }
+        self.swap(loaded, plan).await.map(Some)
+    }
+
+    /// Takes up what Secrets say now, without stopping a worker; whether that is something else than before.
+    fn renew(&mut self, plan: &mut Plan) -> Result<bool, RunError> {
+        let login = self.plan.take_login(plan);
+        let moved = plan.database != self.plan.database;
+        if let (true, Some(url), Some(connection)) =
+            (moved, &plan.database, &self.connections.database)
+        {
+            let failed = |source| RunError::Database { name: plan.name.clone(), source };
+            connection.redirect(url).map_err(failed)?;
+            self.plan.database.clone_from(&plan.database);
+        }
+        Ok(login || moved)
     }
 
     async fn swap(&mut self, loaded: Loaded, plan: Plan) -> Result<Change, RunError> {

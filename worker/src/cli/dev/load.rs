@@ -42,7 +42,7 @@ pub(super) fn try_load(dev: &Dev) -> Result<Load, Refused> {
     notes.extend(replaced(&documents));
     let mut routes = Vec::new();
     for (located, object) in tables.into_iter().zip(&documents.routes) {
-        let secrets = secrets(dev, &documents, &located.object.namespace);
+        let secrets = dev.sources().secrets(&documents, &located.object.namespace);
         missing(&located.object, &secrets, dev).map_err(Refused::Failure)?;
         routes.push(local(located.object, &object.object, secrets));
     }
@@ -51,14 +51,6 @@ pub(super) fn try_load(dev: &Dev) -> Result<Load, Refused> {
 
 pub(super) fn runnable(load: &Load) -> Vec<Loaded> {
     load.routes.clone()
-}
-
-fn secrets(dev: &Dev, documents: &Documents, namespace: &str) -> Secrets {
-    let secrets = Secrets::from_documents(documents, namespace);
-    match &dev.secrets {
-        Some(folder) => secrets.with_folder(folder),
-        None => secrets,
-    }
 }
 
 /// The same `MqttRoute` without its broker and database: those of `dev` stand in.
@@ -87,7 +79,11 @@ fn replaced(documents: &Documents) -> Option<String> {
 
 /// Secrets are never made up: what is missing is named, with how to supply it.
 fn missing(table: &Table, secrets: &Secrets, dev: &Dev) -> Result<(), Failure> {
-    let absent = references(table).into_iter().find(|(_, at)| secrets.get(at).is_err());
+    let found = |kind: &str, at: &KeyRef| match kind {
+        "Secret" => secrets.get(at),
+        _ => secrets.get_config(at),
+    };
+    let absent = references(table).into_iter().find(|(kind, at)| found(kind, at).is_err());
     let Some((kind, KeyRef { name, key })) = absent else { return Ok(()) };
     let mut words =
         format!("{}: the {kind} {name:?} with the key {key:?} is missing: ", table.name);

@@ -20,6 +20,7 @@ use routemq_worker::{
     config::{Environment, LogFormat, Settings},
     logging,
     run::{DatabaseAway, RunSettings, Running},
+    service::{Sources, Watch},
 };
 use tokio::net::TcpListener;
 use url::Url;
@@ -70,6 +71,8 @@ impl Dev {
     pub(crate) async fn execute(self) -> Ended {
         start_logging()?;
         let mut signals = Signals::listen()?;
+        // Before the documents are read: whatever is saved from now on is seen.
+        let saved = Watch::start(&self.sources());
         let loaded = load::load(&self)?;
         let broker = self.broker().await?;
         let database = DATABASE.path(self.database.clone())?;
@@ -84,9 +87,15 @@ impl Dev {
         let simulation = self.simulate.and_then(|rate| {
             simulate::start(&broker.url(), simulate::Plan { rate, seed: self.seed }, &loaded)
         });
-        let interrupted =
-            reload::until(signals.next(), &self, &mut running, &printer, simulation.as_ref());
-        Box::pin(interrupted).await?;
+        let interrupted = reload::until(
+            signals.next(),
+            &self,
+            saved,
+            &mut running,
+            &printer,
+            simulation.as_ref(),
+        );
+        Box::pin(interrupted).await;
         if let Some(simulation) = simulation {
             simulation.stop().await;
         }
@@ -97,6 +106,11 @@ impl Dev {
         };
         printer.finish().await;
         summary::print(&summaries, &database, paint)
+    }
+
+    pub(super) fn sources(&self) -> Sources {
+        let (paths, secrets) = (self.paths.clone(), self.secrets.clone());
+        Sources { paths, secrets, config_maps: None }
     }
 
     /// Bound here, so that a port in use is told before anything else starts.

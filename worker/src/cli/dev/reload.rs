@@ -1,10 +1,9 @@
 //! Documents are read again when they are saved: a good change runs, a bad one is told and the last good one stays.
 
-use std::{path::Path, time::Duration};
-
-use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
-use routemq_worker::run::{Change, Running};
-use tokio::sync::mpsc;
+use routemq_worker::{
+    run::{Change, Running},
+    service::Watch,
+};
 
 use super::{
     Dev,
@@ -12,29 +11,23 @@ use super::{
     load::{self, Load, Refused},
     simulate::Simulation,
 };
-use crate::cli::{documents, failure::Failure};
-
-/// Editors write a file in several steps: what follows within this time belongs to the same save.
-const QUIET: Duration = Duration::from_millis(150);
+use crate::cli::documents;
 
 /// Reloads on save until `stop` resolves.
 pub(super) async fn until(
     stop: impl Future<Output = ()>,
     dev: &Dev,
+    mut saved: Watch,
     running: &mut Running,
     printer: &Printer,
     simulation: Option<&Simulation>,
-) -> Result<(), Failure> {
-    let (saved, mut changes) = mpsc::channel(1);
-    let _watcher = watch(dev, saved)?;
+) {
     tokio::pin!(stop);
     loop {
         tokio::select! {
-            () = &mut stop => return Ok(()),
-            Some(()) = changes.recv() => {}
+            () = &mut stop => return,
+            () = saved.changed() => {}
         }
-        // Each further event starts the quiet time anew.
-        while let Ok(Some(())) = tokio::time::timeout(QUIET, changes.recv()).await {}
         if let Some(load) = Box::pin(reload(dev, running, printer)).await
             && let Some(simulation) = simulation
         {
@@ -81,42 +74,18 @@ fn words(printer: &Printer, name: &str, change: &Change) -> String {
         Change::Started => good("is new and runs"),
         Change::Swapped => good("took up the change, connected as it is"),
         Change::Restarted => good("started again: its connection changed"),
+        Change::Renewed => good("took up changed secrets, connected as it is"),
         Change::Stopped(_) => good("is gone and stopped"),
+        Change::Waiting(missing) => {
+            let missing = missing.join(", ");
+            format!(
+                "{} {name} needs {missing}; the last good one goes on",
+                paint.red("not reloaded:")
+            )
+        }
         Change::Refused(error) => {
             let cause = crate::cli::failure::chain(error);
             format!("{} {cause}; the last good one goes on", paint.red("not reloaded:"))
         }
     }
-}
-
-/// Watches folders, never files: an editor replaces the file by another of the same name.
-fn watch(dev: &Dev, saved: mpsc::Sender<()>) -> Result<RecommendedWatcher, Failure> {
-    let failed = |error: notify::Error| {
-        Failure::world("cannot watch the documents for changes").because(&error)
-    };
-    let tell = move |event: notify::Result<notify::Event>| {
-        let access = |event: &notify::Event| matches!(event.kind, EventKind::Access(_));
-        if event
-            .is_ok_and(|event| !access(&event) && event.paths.iter().any(|path| is_document(path)))
-        {
-            // Full: a reload is due already.
-            let _ = saved.try_send(());
-        }
-    };
-    let mut watcher = notify::recommended_watcher(tell).map_err(failed)?;
-    for path in dev.paths.iter().chain(&dev.secrets) {
-        let (folder, mode) = if path.is_dir() {
-            (path.as_path(), RecursiveMode::Recursive)
-        } else {
-            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-            (parent.unwrap_or(Path::new(".")), RecursiveMode::NonRecursive)
-        };
-        watcher.watch(folder, mode).map_err(failed)?;
-    }
-    Ok(watcher)
-}
-
-fn is_document(path: &Path) -> bool {
-    let extension = path.extension().and_then(|extension| extension.to_str());
-    matches!(extension, Some("yaml" | "yml" | "json"))
 }
