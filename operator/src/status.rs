@@ -174,8 +174,16 @@ fn is_subscribed(table: &Table, report: &WorkerReport) -> bool {
     let granted =
         |filter: &str| report.filters.get(filter).is_some_and(|answer| answer.code < 0x80);
     report.connected
-        && report.revision == table.revision
+        && runs(report, table)
         && table.filters.iter().all(|filter| granted(&filter.filter))
+}
+
+/// Whether it is of this table. Workers of an older image know no revisions: a new generation is another table to them.
+fn runs(report: &WorkerReport, table: &Table) -> bool {
+    match &report.revision {
+        Some(_) => report.revision == table.revision,
+        None => report.generation == table.generation,
+    }
 }
 
 /// The first filter, in order, that any worker was refused.
