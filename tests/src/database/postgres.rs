@@ -10,6 +10,9 @@ use std::{
 use super::{rows::Rows, template};
 use crate::{Directory, Launch, Owner, Process, Signal, eventually, free_port, program};
 
+/// Starts before it is given up.
+const TRIES: u32 = 10;
+
 /// How a [`Postgres`] behaves.
 #[derive(Clone, Debug)]
 pub struct PostgresConfig {
@@ -100,9 +103,16 @@ impl Postgres {
         if self.process.exit_status().is_none() {
             self.stop().await;
         }
-        self.process = launch(&self.config, &self.directory, self.port);
         self.rows = Rows::postgres(&url(self.port));
-        assert!(ready(&mut self.process, &self.rows).await, "PostgreSQL does not start again");
+        // After a kill the last of its processes may hold the shared memory for a moment, and it refuses to start.
+        for _ in 0..TRIES {
+            self.process = launch(&self.config, &self.directory, self.port);
+            if ready(&mut self.process, &self.rows).await {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+        panic!("PostgreSQL does not start again: {}", self.process.output());
     }
 }
 
