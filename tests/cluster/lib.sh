@@ -13,11 +13,11 @@ KUBERNETES_VERSION=$(awk '$1 == "k8s.io/kubernetes" { print $2 }' "$CLUSTER_SRC/
 say() { printf '%s\n' "$*" >&2; }
 die() { say "cluster: $*"; exit 1; }
 
-# A loopback TCP port that nobody listens on just now, below those that outgoing connections take.
+# A loopback TCP port that nobody listens on just now, below those that outgoing connections take and beside those of tests/src/port.rs.
 free_port() {
   local port
   while :; do
-    port=$((RANDOM % 20000 + 11000))
+    port=$((RANDOM % 10000 + 22000))
     (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || { printf '%s\n' "$port"; return; }
   done
 }

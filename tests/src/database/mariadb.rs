@@ -1,6 +1,6 @@
 //! A MariaDB of one's own.
 
-use std::{path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf, time::Duration};
 
 use super::{rows::Rows, template};
 use crate::{Directory, Launch, Process, Signal, eventually, free_port, program, program::find};
@@ -48,6 +48,7 @@ impl MariaDb {
         let data = directory.path().join("data");
         template::copy("mariadb", &server(), &data, None, install);
         directory.write("init.sql", INIT);
+        fs::create_dir(directory.path().join("tmp")).unwrap();
         for _ in 0..5 {
             let port = free_port();
             let mut process = launch(&config, &directory, port);
@@ -114,10 +115,13 @@ fn server() -> PathBuf {
     find("mariadbd").unwrap_or_else(|| program("mysqld", "mariadb-server"))
 }
 
+/// A server deletes the temporary tables that it finds when it starts, another's too: each has a folder for them.
 fn install(data: &std::path::Path) {
+    let temporary = Directory::new("mariadb-install");
     let mut launch = Launch::new(program("mariadb-install-db", "mariadb-server"))
         .arg("--no-defaults")
         .arg(format!("--datadir={}", data.display()))
+        .arg(format!("--tmpdir={}", temporary.path().display()))
         .args(["--skip-test-db", "--auth-root-authentication-method=normal"])
         .args(["--innodb-log-file-size=16M", "--innodb-flush-log-at-trx-commit=0"]);
     if rustix::process::geteuid().is_root() {
@@ -131,6 +135,7 @@ fn launch(config: &MariaDbConfig, directory: &Directory, port: u16) -> Process {
     let mut launch = Launch::new(server())
         .arg("--no-defaults")
         .arg(format!("--datadir={}", path.join("data").display()))
+        .arg(format!("--tmpdir={}", path.join("tmp").display()))
         .arg(format!("--socket={}", path.join("socket").display()))
         .arg(format!("--pid-file={}", path.join("pid").display()))
         .arg(format!("--init-file={}", path.join("init.sql").display()))

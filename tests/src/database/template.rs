@@ -1,17 +1,14 @@
 //! Initialised data directories, fresh once and copied.
 
 use std::{
-    env, fs,
+    env,
+    fs::{self, File},
     os::unix::fs::chown,
     path::{Path, PathBuf},
     process::Command,
-    sync::{Mutex, PoisonError},
 };
 
 use crate::{Directory, Owner, version_of};
-
-/// Held while this process makes a template.
-static CREATE: Mutex<()> = Mutex::new(());
 
 /// Copies the template `name` for this version of `server` to `target` (which must not exist), fresh by `make` where
 /// there is none yet.
@@ -25,8 +22,8 @@ pub(super) fn copy(
     let version =
         version_of(server, "--version").replace(|c: char| !c.is_ascii_alphanumeric(), "-");
     let template = folder().join(format!("{name}-{version}"));
-    {
-        let _one_at_a_time = CREATE.lock().unwrap_or_else(PoisonError::into_inner);
+    if !template.is_dir() {
+        let _one_at_a_time = lock(&template);
         if !template.is_dir() {
             create(&template, make);
         }
@@ -42,18 +39,23 @@ fn folder() -> PathBuf {
     target.map_or_else(env::temp_dir, Path::to_owned).join("test-templates")
 }
 
-/// Several processes may come here at once: each makes its own, the first rename wins.
+/// Threads and processes that find no template wait here for the one that makes it.
+fn lock(template: &Path) -> File {
+    fs::create_dir_all(template.parent().expect("it has a folder")).unwrap();
+    let lock = File::create(template.with_extension("lock")).unwrap();
+    lock.lock().unwrap();
+    lock
+}
+
+/// Under its own name only when it is whole: whoever makes it may be killed.
 fn create(template: &Path, make: impl FnOnce(&Path)) {
     let directory = Directory::new("template");
     let fresh = directory.path().join("data");
     make(&fresh);
-    let near = template.with_extension(format!("{}", std::process::id()));
-    fs::create_dir_all(template.parent().expect("it has a folder")).unwrap();
+    let near = template.with_extension("partial");
+    let _ = fs::remove_dir_all(&near);
     duplicate(&fresh, &near);
-    if fs::rename(&near, template).is_err() {
-        let _ = fs::remove_dir_all(&near);
-    }
-    assert!(template.is_dir(), "cannot make {}", template.display());
+    fs::rename(&near, template).unwrap();
 }
 
 fn duplicate(from: &Path, to: &Path) {

@@ -2,11 +2,12 @@
 
 use std::{
     fmt::Write as _,
-    net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Duration,
 };
+
+pub use routemq_tests::free_port;
 
 const PATHS: [&str; 3] =
     ["/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto", "/opt/homebrew/sbin/mosquitto"];
@@ -15,10 +16,6 @@ pub struct Mosquitto {
     pub port: u16,
     child: Child,
     directory: tempfile::TempDir,
-}
-
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 impl Mosquitto {
