@@ -92,7 +92,8 @@ fn a_thousand_levels_of_overlapping_patterns_take_no_exponential_time() {
     let topic = vec!["1"; 1_000].join("/") + "/end";
     let started = Instant::now();
     assert_eq!(matcher.find(&topic, &mut Captures::default()), Some(0));
-    assert!(started.elapsed() < Duration::from_millis(500), "{:?}", started.elapsed());
+    // Milliseconds; forgetting costs longer than the universe is old. The rest is for a machine that is busy.
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
 }
 
 fn level() -> impl Strategy<Value = &'static str> {
