@@ -14,6 +14,7 @@
 //! - What a Secret says may change at any time: no worker stops for it.
 
 mod database;
+mod drain;
 mod error;
 mod plan;
 mod references;

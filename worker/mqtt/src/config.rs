@@ -40,24 +40,38 @@ pub struct SessionConfig {
     pub before_reconnect: Option<Gate>,
 }
 
+/// How the last connection ended, for a [`Gate`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// The broker said that another connection took the client id (DISCONNECT 0x8E).
+    TakenOver,
+    /// It ended in any other way: mosquitto before 2.1 says nothing to whom it throws out.
+    Closed {
+        /// How long there was a connection.
+        lasted: Duration,
+    },
+    /// There was none: the attempt failed.
+    NotConnected,
+}
+
 /// Says whether the client id is still this session's: where it is not, the session does not connect again (it would throw out
 /// whoever has it now), reports `taken_over`, and waits to be stopped.
 #[derive(Clone)]
-pub struct Gate(Arc<dyn Fn() -> GateFuture + Send + Sync>);
+pub struct Gate(Arc<dyn Fn(Loss) -> GateFuture + Send + Sync>);
 
 type GateFuture = Pin<Box<dyn Future<Output = bool> + Send>>;
 
 impl Gate {
     /// Asks `ask` each time.
-    pub fn new<F>(ask: impl Fn() -> F + Send + Sync + 'static) -> Self
+    pub fn new<F>(ask: impl Fn(Loss) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = bool> + Send + 'static,
     {
-        Self(Arc::new(move || Box::pin(ask())))
+        Self(Arc::new(move |loss| Box::pin(ask(loss))))
     }
 
-    pub(crate) fn ask(&self) -> GateFuture {
-        (self.0)()
+    pub(crate) fn ask(&self, loss: Loss) -> GateFuture {
+        (self.0)(loss)
     }
 }
 

@@ -35,7 +35,7 @@ mod subscriptions;
 mod surplus;
 mod transport;
 
-pub use config::{Credentials, Gate, Login, SessionConfig, SharedLogin, TlsConfig};
+pub use config::{Credentials, Gate, Login, Loss, SessionConfig, SharedLogin, TlsConfig};
 pub use message::{AckToken, Delivery, Properties, Publish, QoS, SubscriptionIds};
 pub use publisher::{Outgoing, PublishError, Published, Publisher};
 pub use pulse::Pulse;

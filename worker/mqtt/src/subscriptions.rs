@@ -72,6 +72,21 @@ impl Subscriptions {
         self.changed = true;
     }
 
+    /// Filters that the session may hold, though this run never asked for them: those that it does not want either are left.
+    pub(crate) fn leave_behind(&mut self, filters: Vec<String>) {
+        for filter in filters {
+            if self.entries.contains_key(&filter) {
+                continue;
+            }
+            let entry = Entry { wanted: None, state: FilterState::Leaving, mark: Mark::None };
+            self.entries.insert(filter.clone(), entry);
+            if self.offers.is_some() {
+                self.queue.push_back(Request::Unsubscribe(filter));
+            }
+        }
+        self.changed = true;
+    }
+
     fn join(&mut self, wish: Subscription) {
         let held = self.entries.get(&wish.filter);
         if held.is_some_and(|entry| entry.wanted.as_ref() == Some(&wish)) {

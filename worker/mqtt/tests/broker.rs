@@ -131,11 +131,11 @@ async fn an_adopter_drains_a_dead_members_session_and_ends_it() {
     let mut window = config(broker.port, "slot-1");
     window.receive_maximum = 5;
     let adopter = Listener::eager(window);
-    adopter.handle.subscribe_to(vec![shared]).await;
-    adopter.handle.subscribe_to(Vec::new()).await;
-    adopter.status("drained", |status| status.epoch == 1 && status.filters.is_empty()).await;
+    adopter.handle.leave(vec![shared.filter]).await;
+    assert!(adopter.handle.barrier().await, "nothing is proven");
+    assert!(adopter.handle.status().borrow().filters.is_empty(), "filters are left");
     assert_eq!(adopter.payloads(), (0..20).map(|i| i.to_string()).collect::<Vec<_>>());
-    adopter.handle.stop(End::Discard, SOON).await;
+    assert!(adopter.handle.stop(End::Discard, SOON).await, "the broker was not told");
 
     let next = Listener::lazy(config(broker.port, "slot-1"));
     next.until("a connection", |seen| !seen.connections.is_empty()).await;

@@ -11,14 +11,15 @@ mod support;
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use routemq_mqtt::{
-    ConnectionState, Credentials, End, FilterState, Gate, Login, QoS, SessionStatus, SharedLogin,
+    ConnectionState, Credentials, End, FilterState, Gate, Login, Loss, QoS, SessionStatus,
+    SharedLogin,
 };
 use rumqttc::v5::mqttbytes::v5::{
     self as mqtt, ConnAck, ConnectReturnCode, Packet, PubRel, SubscribeReasonCode,
@@ -190,9 +191,11 @@ async fn a_takeover_is_told_apart() {
 async fn a_closed_gate_keeps_a_session_from_throwing_out_another() {
     let stub = Stub::start().await;
     let open = Arc::new(AtomicBool::new(true));
-    let gate = Arc::clone(&open);
+    let losses = Arc::new(Mutex::new(Vec::new()));
+    let (gate, heard) = (Arc::clone(&open), Arc::clone(&losses));
     let mut settings = config(stub.port, "worker");
-    settings.before_reconnect = Some(Gate::new(move || {
+    settings.before_reconnect = Some(Gate::new(move |loss| {
+        heard.lock().unwrap().push(loss);
         let open = gate.load(Ordering::Relaxed);
         async move { open }
     }));
@@ -207,6 +210,8 @@ async fn a_closed_gate_keeps_a_session_from_throwing_out_another() {
         matches!(now.connection, ConnectionState::Waiting { taken_over: true, .. })
     };
     client.status("the gate is closed", closed).await;
+    let told = losses.lock().unwrap().clone();
+    assert!(matches!(told[..], [Loss::TakenOver, Loss::Closed { .. }]), "{told:?}");
     open.store(true, Ordering::Relaxed);
     let again = tokio::time::timeout(Duration::from_millis(300), stub.accept()).await;
     assert!(again.is_err(), "it connected once more");
@@ -552,7 +557,7 @@ async fn stop_flushes_what_is_done_and_says_what_becomes_of_the_session() {
         let tokens = client.tokens();
         client.acks.done_all(&[tokens[1], tokens[0]]);
         let stop = client.handle.stop(end, SOON);
-        let (rest, ()) = tokio::join!(peer.rest(), stop);
+        let (rest, _) = tokio::join!(peer.rest(), stop);
         let acks = [0x40, 2, 0, 1, 0x40, 2, 0, 2];
         assert_eq!(rest, [&acks, farewell].concat(), "{end:?}");
         assert_eq!(client.payloads(), ["x", "x", "x"]);
@@ -564,9 +569,9 @@ async fn stop_flushes_what_is_done_and_says_what_becomes_of_the_session() {
 async fn stop_ends_also_without_a_connection_and_within_its_patience() {
     let client = Listener::lazy(config(support::mosquitto::free_port(), "worker"));
     client.status("waiting", is_waiting).await;
-    client.handle.stop(End::Keep, SOON).await;
+    assert!(!client.handle.stop(End::Discard, SOON).await, "nobody could be told");
     assert_eq!(client.handle.status().borrow().connection, ConnectionState::Stopped);
     // After the end nothing hangs.
     client.handle.subscribe_to(vec![filter("a", QoS::AtLeastOnce, 1)]).await;
-    client.handle.barrier().await;
+    assert!(!client.handle.barrier().await, "nothing is proven");
 }

@@ -3,14 +3,20 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::future::{BoxFuture, join_all, select_all};
-use routemq_mqtt::{ConnectionState, Gate, SessionConfig, SessionStatus};
+use routemq_crds::v1alpha1::SessionKind;
+use routemq_mqtt::{Gate, SessionConfig, SessionStatus};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{RunSettings, plan::Plan, route::Connections};
+use super::{
+    RunError, RunSettings,
+    drain::{self, Drains, Outcome},
+    plan::Plan,
+    route::Connections,
+};
 use crate::{
     engine::Engine,
-    slot::{LocalSlots, Slots},
-    worker::{RunningWorker, Summary, WorkerOptions},
+    slot::{Adoption, Leased, LocalSlots, Losses, Slots},
+    worker::{Purpose, RunningWorker, Summary, WorkerOptions, filters},
 };
 
 /// How long the publisher may take to write what is under way when everything else has stopped.
@@ -33,6 +39,7 @@ pub(super) struct Supervisor {
     connections: Connections,
     slots: LocalSlots,
     workers: Vec<RunningWorker>,
+    drains: Drains,
     /// Of workers that have ended before the stop.
     summaries: Vec<Summary>,
     /// Who asked to be told when workers are settled, before there were any.
@@ -49,7 +56,8 @@ impl Supervisor {
     ) -> Self {
         let slots = LocalSlots::new(plan.slots.clone());
         let (workers, summaries, asked) = (Vec::new(), Vec::new(), Vec::new());
-        Self { plan, engine, connections, slots, workers, summaries, asked, settings }
+        let drains = Drains::default();
+        Self { plan, engine, connections, slots, workers, drains, summaries, asked, settings }
     }
 
     /// Does what it is told, in order, until it is told to stop.
@@ -88,7 +96,7 @@ impl Supervisor {
     }
 
     async fn obey(&mut self, orders: &mut mpsc::Receiver<Order>) {
-        let mut leased = self.leased();
+        let (mut leased, mut adopted) = (self.leased(), self.adopted());
         loop {
             let order = tokio::select! {
                 order = orders.recv() => order,
@@ -102,6 +110,16 @@ impl Supervisor {
                 Ok(()) = leased.changed() => {
                     let slot = *leased.borrow_and_update();
                     self.take_up(slot).await;
+                    continue;
+                }
+                Ok(()) = adopted.changed() => {
+                    let adoption = adopted.borrow_and_update().clone();
+                    self.adopt(adoption).await;
+                    continue;
+                }
+                (slot, summary, outcome) = self.drains.next() => {
+                    self.summaries.push(summary);
+                    self.after_drain(slot, outcome).await;
                     continue;
                 }
             };
@@ -121,6 +139,15 @@ impl Supervisor {
         leased
     }
 
+    /// The retired slot that this process is to drain, likewise. From now on it has what a drain needs.
+    fn adopted(&self) -> watch::Receiver<Option<Adoption>> {
+        let Some(lease) = &self.settings.lease else { return watch::channel(None).1 };
+        lease.adopt_from_now_on(true);
+        let mut adopted = lease.watch_adoption();
+        adopted.mark_changed();
+        adopted
+    }
+
     /// Works on the slot that is leased to this process, and on no other. A slot that went to somebody else is left as it
     /// is: its session is theirs to resume.
     async fn take_up(&mut self, leased: Option<u32>) {
@@ -131,6 +158,15 @@ impl Supervisor {
             .into_iter()
             .partition(|worker| Some(worker.identity().slot) == leased);
         self.workers = stay;
+        let abandoned = |worker: &RunningWorker| {
+            let lease = self.settings.lease.as_ref();
+            lease.is_some_and(|lease| lease.is_abandoned(worker.identity().slot))
+        };
+        let (orphans, go): (Vec<_>, Vec<_>) = go.into_iter().partition(abandoned);
+        for worker in orphans {
+            // Nobody will resume its session. Thrown out, it does not come back: its number may be another's by then.
+            self.drains.start(worker);
+        }
         let stopped = go.into_iter().map(|worker| worker.stop(Duration::ZERO));
         self.summaries.extend(join_all(stopped).await);
         if let (Some(slot), true) = (leased, self.workers.is_empty()) {
@@ -150,7 +186,10 @@ impl Supervisor {
     }
 
     async fn swap(&mut self, engine: Arc<Engine>, plan: Plan) {
-        self.retire_beyond(&plan).await;
+        self.retire_beyond(&plan);
+        for worker in &self.workers {
+            self.record(worker.identity().slot, &engine).await;
+        }
         let own = || Arc::new(engine.for_another_worker());
         join_all(self.workers.iter().map(|worker| worker.swap(own()))).await;
         for slot in plan.slots.clone().filter(|slot| !self.plan.slots.contains(slot)) {
@@ -161,7 +200,7 @@ impl Supervisor {
     }
 
     /// Workers whose slot is no more drain what the broker holds for them, and end their session.
-    async fn retire_beyond(&mut self, plan: &Plan) {
+    fn retire_beyond(&mut self, plan: &Plan) {
         if self.settings.lease.is_some() {
             return;
         }
@@ -169,8 +208,58 @@ impl Supervisor {
             .into_iter()
             .partition(|worker| plan.slots.contains(&worker.identity().slot));
         self.workers = stay;
-        let drain = self.settings.drain;
-        self.summaries.extend(join_all(go.into_iter().map(|worker| worker.retire(drain))).await);
+        for worker in go {
+            self.drains.start(worker);
+        }
+    }
+
+    /// Drains the retired slot that this process has adopted, and no other.
+    async fn adopt(&mut self, adoption: Option<Adoption>) {
+        let slot = adoption.as_ref().map(|adoption| adoption.slot);
+        let leased = |slot: &u32| {
+            self.settings.lease.as_ref().is_some_and(|lease| !lease.is_abandoned(*slot))
+        };
+        let others = self.drains.slots().filter(leased).filter(|draining| Some(*draining) != slot);
+        for other in others.collect::<Vec<_>>() {
+            self.summaries.extend(self.drains.stop(other, Duration::ZERO).await);
+        }
+        if let Some(Adoption { slot, filters }) = adoption.filter(|it| !self.drains.holds(it.slot))
+        {
+            self.leave_slot(slot).await;
+            self.drain(slot, filters).await;
+        }
+    }
+
+    /// Whoever serves a slot stops: its session is to be drained.
+    async fn leave_slot(&mut self, slot: u32) {
+        if let Some(index) = self.workers.iter().position(|worker| worker.identity().slot == slot) {
+            let worker = self.workers.swap_remove(index);
+            self.summaries.push(worker.stop(self.settings.drain).await);
+        }
+    }
+
+    async fn drain(&mut self, slot: u32, held: Vec<String>) {
+        if self.plan.session == SessionKind::Ephemeral {
+            // It ended with its connection.
+            return self.after_drain(slot, Outcome::Ended).await;
+        }
+        if let Some(worker) = self.worker(slot, held, Purpose::Drain).await {
+            self.drains.start(worker);
+        }
+    }
+
+    async fn after_drain(&mut self, slot: u32, outcome: Outcome) {
+        match (outcome, &self.settings.lease) {
+            (Outcome::Ended, Some(lease)) => lease.drained(slot).await,
+            (Outcome::Ended | Outcome::Stopped, _) | (Outcome::TakenOver, None) => {}
+            (Outcome::Unsure, None) => Box::pin(self.drain(slot, Vec::new())).await,
+            (Outcome::Unsure | Outcome::TakenOver, Some(lease)) => {
+                let adoption = lease.watch_adoption().borrow().clone();
+                if let Some(ours) = adoption.filter(|adoption| adoption.slot == slot) {
+                    Box::pin(self.drain(slot, ours.filters)).await;
+                }
+            }
+        }
     }
 
     async fn fill_slots(&mut self) {
@@ -180,32 +269,68 @@ impl Supervisor {
     }
 
     async fn start(&mut self, slot: u32) {
-        let session = match self.plan.session(&self.settings.client_id, slot) {
+        // A slot that is wanted again takes its session as it is.
+        self.summaries.extend(self.drains.stop(slot, self.settings.drain).await);
+        let held = self.settings.lease.as_ref().map(|lease| lease.held_filters(slot));
+        self.record(slot, &self.engine).await;
+        if let Some(worker) = self.worker(slot, held.unwrap_or_default(), Purpose::Serve).await {
+            self.settings.report.follow_session(worker.status());
+            if let Some(lease) = self.settings.lease.clone() {
+                tokio::spawn(record_filters(lease, slot, worker.status()));
+            }
+            self.workers.push(worker);
+        }
+    }
+
+    /// Before it asks for them, the Lease says which filters a session may hold.
+    async fn record(&self, slot: u32, engine: &Engine) {
+        if let Some(lease) = &self.settings.lease {
+            lease.will_hold(slot, filters(engine.table())).await;
+        }
+    }
+
+    async fn worker(
+        &self,
+        slot: u32,
+        held: Vec<String>,
+        purpose: Purpose,
+    ) -> Option<RunningWorker> {
+        let session = match self.session(slot, purpose) {
             Ok(session) => session,
             Err(error) => {
                 tracing::error!(route = %self.plan.name, slot, %error, "no worker for this slot");
-                return;
+                return None;
             }
         };
         let options = WorkerOptions {
             engine: Arc::new(self.engine.for_another_worker()),
-            session: SessionConfig { before_reconnect: self.gate(slot), ..session },
+            session,
             slot,
             monitor: self.settings.monitor.clone(),
             observer: self.settings.observer.clone(),
             transition: self.plan.transition,
+            held,
+            purpose,
         };
-        let worker = RunningWorker::start(options).await;
-        self.settings.report.follow_session(worker.status());
-        self.workers.push(worker);
+        Some(RunningWorker::start(options).await)
+    }
+
+    fn session(&self, slot: u32, purpose: Purpose) -> Result<SessionConfig, RunError> {
+        let session = self.plan.session(&self.settings.client_id, slot)?;
+        let receive_maximum = match purpose {
+            Purpose::Serve => session.receive_maximum,
+            Purpose::Drain => drain::window(session.receive_maximum),
+        };
+        Ok(SessionConfig { before_reconnect: self.gate(slot), receive_maximum, ..session })
     }
 
     /// Whoever was thrown out looks at the Lease before it connects again.
     fn gate(&self, slot: u32) -> Option<Gate> {
         let lease = self.settings.lease.clone()?;
-        Some(Gate::new(move || {
-            let lease = lease.clone();
-            async move { lease.is_ours(slot).await }
+        let losses = Arc::new(Losses::default());
+        Some(Gate::new(move |loss| {
+            let (lease, losses) = (lease.clone(), Arc::clone(&losses));
+            async move { lease.may_return(slot, loss, &losses).await }
         }))
     }
 
@@ -226,7 +351,12 @@ impl Supervisor {
 
     async fn stop(mut self) -> Vec<Summary> {
         let drain = self.settings.drain;
-        let stopped = join_all(self.workers.drain(..).map(|worker| worker.stop(drain))).await;
+        if let Some(lease) = &self.settings.lease {
+            lease.adopt_from_now_on(false);
+        }
+        let workers = join_all(self.workers.drain(..).map(|worker| worker.stop(drain)));
+        let (mut stopped, drained) = tokio::join!(workers, self.drains.stop_all(drain));
+        stopped.extend(drained);
         self.connections.publisher.stop(PUBLISHER_PATIENCE).await;
         if let Some(database) = &self.connections.database {
             database.close().await;
@@ -236,21 +366,24 @@ impl Supervisor {
     }
 }
 
+/// Until the session has ended: then what it held stays recorded.
+async fn record_filters(lease: Leased, slot: u32, mut status: watch::Receiver<SessionStatus>) {
+    loop {
+        let filters = status.borrow_and_update().filters.keys().cloned().collect();
+        lease.holds(slot, filters);
+        if status.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
 /// The first worker whose client id another connection has taken.
 async fn taken_over(workers: &[RunningWorker]) -> usize {
     if workers.is_empty() {
         return std::future::pending().await;
     }
-    let lost =
-        |worker: &RunningWorker| -> BoxFuture<'static, ()> { Box::pin(lost(worker.status())) };
-    select_all(workers.iter().map(lost)).await.1
-}
-
-async fn lost(mut status: watch::Receiver<SessionStatus>) {
-    let taken = |status: &SessionStatus| {
-        matches!(status.connection, ConnectionState::Waiting { taken_over: true, .. })
+    let lost = |worker: &RunningWorker| -> BoxFuture<'static, ()> {
+        Box::pin(drain::taken_over(worker.status()))
     };
-    if status.wait_for(taken).await.is_err() {
-        std::future::pending::<()>().await;
-    }
+    select_all(workers.iter().map(lost)).await.1
 }

@@ -19,7 +19,7 @@ use std::{
 
 use futures::future::BoxFuture;
 
-pub use self::leased::Leased;
+pub use self::leased::{Adoption, Leased, Losses};
 
 /// The longest client id that MQTT can carry, in bytes (MQTT 5, 1.5.4).
 const LONGEST: usize = 65_535;

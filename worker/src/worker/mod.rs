@@ -28,4 +28,5 @@ pub(crate) use tables::Tables;
 
 pub use crate::metrics::{Classes, Distribution, RouteTotals, Totals};
 pub use record::{Identity, Observer, Record};
-pub use running::{RunningWorker, Summary, WorkerOptions};
+pub use running::{Purpose, RunningWorker, Summary, WorkerOptions};
+pub(crate) use tables::filters;

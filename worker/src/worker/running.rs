@@ -35,6 +35,10 @@ use crate::{
 
 /// The socket task may take this long to obey; it never waits for anything, so this is plenty.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Between two looks whether everything is through.
+const LOOK: Duration = Duration::from_millis(20);
+/// The part of a worker's concurrency that a session on its way out gets.
+const DRAIN_SHARE: usize = 4;
 
 /// What a worker is made of.
 pub struct WorkerOptions {
@@ -51,6 +55,20 @@ pub struct WorkerOptions {
     /// How long siblings may need to change to a new table (or to have it from the start): until then
     /// overlapping copies are handled in doubt. Zero where there are none.
     pub transition: Duration,
+    /// Filters that an earlier life of the session may have left subscribed: those that are not wanted are left.
+    pub held: Vec<String>,
+    /// What the session is for.
+    pub purpose: Purpose,
+}
+
+/// What a session is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To take its part of the messages.
+    Serve,
+    /// To be emptied and ended ([`RunningWorker::drained`]): it subscribes to nothing, takes a quarter of the concurrency, and no
+    /// probe asks anything of it.
+    Drain,
 }
 
 /// A running worker. Dropping it leaves it running: call [`RunningWorker::stop`].
@@ -85,8 +103,9 @@ struct Lanes {
 impl RunningWorker {
     /// Connects and subscribes; returns at once. The connection and its answers are seen in [`Self::status`].
     pub async fn start(options: WorkerOptions) -> Self {
-        let WorkerOptions { engine, session: config, slot, monitor, observer, transition } =
+        let WorkerOptions { engine, session: config, slot, monitor, observer, transition, .. } =
             options;
+        let (held, purpose) = (options.held, options.purpose);
         let receive_maximum = config.receive_maximum;
         let (identity, delivery) =
             (identity(engine.table(), slot), engine.table().delivery.clone());
@@ -103,7 +122,7 @@ impl RunningWorker {
         let status: StatusCell = Arc::new(OnceLock::new());
         let mut lanes = Lanes::default();
         let wire = |acks: Acks| {
-            lanes = Lanes::start(delivery.concurrency, &shared, &acks);
+            lanes = Lanes::start(purpose.share_of(delivery.concurrency), &shared, &acks);
             Dispatcher::new(Wiring {
                 swaps: tables.subscribe(),
                 status: Arc::clone(&status),
@@ -128,9 +147,18 @@ impl RunningWorker {
             counters: Arc::clone(&counters),
             lanes: lanes.beats(),
             receive_maximum,
-            leaving: AtomicBool::new(false),
+            leaving: AtomicBool::new(purpose == Purpose::Drain),
         });
-        session.subscribe_to(wanted).await;
+        match purpose {
+            Purpose::Serve => {
+                session.subscribe_to(wanted).await;
+                session.leave(held).await;
+            }
+            Purpose::Drain => {
+                let own = wanted.into_iter().map(|own| own.filter);
+                session.leave(own.chain(held).collect()).await;
+            }
+        }
         let end = end_of(delivery.session);
         Self { identity, session, tables, lanes, counters, follower, membership, transition, end }
     }
@@ -175,43 +203,80 @@ impl RunningWorker {
         }
     }
 
-    /// Ends the session for good, leaving nothing behind: unsubscribes, handles what the broker still holds for
-    /// it, and discards it. What is not through within `drain` stays with the session, which then stays too.
-    pub async fn retire(mut self, drain: Duration) -> Summary {
-        let deadline = Instant::now() + drain;
+    /// Unsubscribes everything, and resolves when all that the broker kept for the session is through: delivered (the barrier proves
+    /// it), handled and acknowledged. Waits for a connection, and for a handler, as long as it takes.
+    pub async fn drained(&self) {
         self.membership.leaving();
         self.session.subscribe_to(Vec::new()).await;
-        let mut status = self.status();
-        let left = status.wait_for(|status| {
-            status.filters.is_empty()
-                && matches!(status.connection, ConnectionState::Connected { .. })
-        });
-        let left = matches!(timeout_at(deadline, left).await, Ok(Ok(_)));
-        if left && timeout_at(deadline, self.all_finished()).await.is_ok() {
-            self.end = End::Discard;
+        loop {
+            let connection = self.connection().await;
+            let proven = self.session.barrier().await;
+            self.all_finished().await;
+            // What was not acknowledged before a reconnect comes again, behind the barrier.
+            if proven && self.epoch() == Some(connection) {
+                return;
+            }
+            sleep(LOOK).await;
         }
-        self.stop(deadline.saturating_duration_since(Instant::now())).await
+    }
+
+    /// Waits for a connection; which one it is.
+    async fn connection(&self) -> u32 {
+        loop {
+            match self.epoch() {
+                Some(epoch) => return epoch,
+                None => sleep(LOOK).await,
+            }
+        }
+    }
+
+    /// Of the connection that there is.
+    fn epoch(&self) -> Option<u32> {
+        let status = self.session.status();
+        let status = status.borrow();
+        matches!(status.connection, ConnectionState::Connected { .. }).then_some(status.epoch)
     }
 
     /// Everything taken has been finished.
     async fn all_finished(&self) {
         while self.totals().unfinished > 0 {
-            sleep(Duration::from_millis(20)).await;
+            sleep(LOOK).await;
         }
+    }
+
+    /// Ends the session for good, with all that the broker keeps for it: call it when it is [`Self::drained`]. Whether the broker was
+    /// told; without a connection the session stays until its expiry.
+    pub async fn discard(mut self) -> (Summary, bool) {
+        self.end = End::Discard;
+        self.end_within(Duration::ZERO).await
     }
 
     /// Stops: takes nothing more, finishes within `drain` what runs and what stands before it in receive order, flushes
     /// the acknowledgements, disconnects.
     /// A durable session stays with the broker and keeps what was not finished; an ephemeral one ends.
     pub async fn stop(self, drain: Duration) -> Summary {
+        self.end_within(drain).await.0
+    }
+
+    async fn end_within(self, drain: Duration) -> (Summary, bool) {
         let deadline = Instant::now() + drain;
         self.membership.leaving();
         let _ = timeout(PATIENCE, self.session.stop_taking()).await;
         self.lanes.stop(deadline).await;
-        self.session.stop(self.end, PATIENCE).await;
+        let told = self.session.stop(self.end, PATIENCE).await;
         self.follower.abort();
         self.membership.leave();
-        Summary { worker: (*self.identity).clone(), totals: self.counters.totals() }
+        (Summary { worker: (*self.identity).clone(), totals: self.counters.totals() }, told)
+    }
+}
+
+impl Purpose {
+    /// Of handlers at work at a time.
+    fn share_of(self, concurrency: usize) -> usize {
+        match self {
+            Self::Serve => concurrency,
+            Self::Drain => (concurrency / DRAIN_SHARE).max(1),
+        }
     }
 }
 

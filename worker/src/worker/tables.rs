@@ -113,6 +113,11 @@ pub(crate) fn subscriptions(table: &Table) -> Vec<Subscription> {
     table.filters.iter().map(subscription).collect()
 }
 
+/// The same, as the broker is asked for them.
+pub(crate) fn filters(table: &Table) -> Vec<String> {
+    table.filters.iter().map(|filter| whole_filter(table, filter)).collect()
+}
+
 fn whole_filter(table: &Table, filter: &Filter) -> String {
     match &table.share {
         Some(share) => format!("$share/{share}/{}", filter.filter),

@@ -17,7 +17,7 @@ use super::{
     Acks, ConnectionState, End, Receiver, SessionStatus, Subscription, protocol::Protocol,
 };
 use crate::{
-    AckToken, Pulse, SessionConfig,
+    AckToken, Loss, Pulse, SessionConfig,
     alarm::Alarm,
     backoff::Backoff,
     codec,
@@ -37,7 +37,8 @@ const TOKENS: usize = 4096;
 #[derive(Debug)]
 pub(super) enum Command {
     Want(Vec<Subscription>, oneshot::Sender<()>),
-    Barrier(oneshot::Sender<()>),
+    Leave(Vec<String>, oneshot::Sender<()>),
+    Barrier(oneshot::Sender<bool>),
     StopTaking(oneshot::Sender<()>),
     Stop(Stop),
 }
@@ -47,7 +48,8 @@ pub(super) enum Command {
 pub(super) struct Stop {
     pub(super) end: End,
     pub(super) patience: Duration,
-    pub(super) done: oneshot::Sender<()>,
+    /// Whether the broker was told.
+    pub(super) done: oneshot::Sender<bool>,
 }
 
 /// How a connection ended.
@@ -68,6 +70,8 @@ pub(super) struct Driver<R> {
     turned: Instant,
     epoch: u32,
     outage: Outage,
+    /// The last DISCONNECT was handed to the broker.
+    said_goodbye: bool,
     /// Keep both channels open when every handle is gone: dropping one stops nothing.
     _open: (Acks, mpsc::Sender<Command>),
 }
@@ -91,6 +95,7 @@ impl<R: Receiver> Driver<R> {
             turned: Instant::now(),
             epoch: 0,
             outage: Outage::new(&config),
+            said_goodbye: false,
             config: Arc::new(config),
             _open: (acks, sender),
         }
@@ -101,18 +106,19 @@ impl<R: Receiver> Driver<R> {
         let mut backoff = Backoff::new(self.config.max_backoff);
         let stop = loop {
             let config = Arc::clone(&self.config);
-            let (reason, taken_over) = match self.meanwhile(Box::pin(connect(&config))).await {
+            let (reason, loss) = match self.meanwhile(Box::pin(connect(&config))).await {
                 Err(stop) => break stop,
-                Ok(Err(error)) => (sentence(&error), false),
+                Ok(Err(error)) => (sentence(&error), Loss::NotConnected),
                 Ok(Ok((link, accepted))) => {
                     let since = Instant::now();
                     match self.serve(link, &accepted).await {
                         Ended::Stopped(stop) => break stop,
                         Ended::Lost(lost) => {
-                            if since.elapsed() >= HELD {
+                            let lasted = since.elapsed();
+                            if lasted >= HELD {
                                 backoff.reset();
                             }
-                            (sentence(&lost), matches!(lost, Lost::TakenOver))
+                            (sentence(&lost), loss_of(&lost, lasted))
                         }
                     }
                 }
@@ -120,26 +126,26 @@ impl<R: Receiver> Driver<R> {
             let pause = backoff.next(fastrand::f64());
             self.outage.failed(&reason, pause);
             // With a gate it is the gate that knows.
-            let taken_over = taken_over && self.config.before_reconnect.is_none();
+            let taken_over = loss == Loss::TakenOver && self.config.before_reconnect.is_none();
             self.set_connection(ConnectionState::Waiting { reason, taken_over });
             if let Err(stop) = self.meanwhile(sleep(pause)).await {
                 break stop;
             }
-            if let Err(stop) = self.pass_gate().await {
+            if let Err(stop) = self.pass_gate(loss).await {
                 break stop;
             }
         };
         self.set_connection(ConnectionState::Stopped);
         // The caller may have lost its patience.
-        let _ = stop.done.send(());
+        let _ = stop.done.send(self.said_goodbye);
     }
 
     /// Waits at the gate; one that stays closed leaves only the stop.
-    async fn pass_gate(&mut self) -> Result<(), Stop> {
+    async fn pass_gate(&mut self, loss: Loss) -> Result<(), Stop> {
         let Some(gate) = self.config.before_reconnect.clone().filter(|_| self.epoch > 0) else {
             return Ok(());
         };
-        if self.meanwhile(gate.ask()).await? {
+        if self.meanwhile(gate.ask(loss)).await? {
             return Ok(());
         }
         let reason = "the client id is another's now".to_owned();
@@ -180,6 +186,11 @@ impl<R: Receiver> Driver<R> {
         let reply = match command {
             Command::Want(wanted, reply) => {
                 self.protocol.want(wanted);
+                self.report();
+                reply
+            }
+            Command::Leave(filters, reply) => {
+                self.protocol.leave_behind(filters);
                 self.report();
                 reply
             }
@@ -312,8 +323,16 @@ impl<R: Receiver> Driver<R> {
         }
         self.protocol.pay(&mut link.out);
         codec::disconnect(0, stop.end == End::Discard, &mut link.out);
-        if timeout(stop.patience, link.finish()).await.is_err() {
+        self.said_goodbye = timeout(stop.patience, link.finish()).await.is_ok();
+        if !self.said_goodbye {
             tracing::warn!("the broker did not take the last acknowledgements in time");
         }
+    }
+}
+
+fn loss_of(lost: &Lost, lasted: Duration) -> Loss {
+    match lost {
+        Lost::TakenOver => Loss::TakenOver,
+        _ => Loss::Closed { lasted },
     }
 }

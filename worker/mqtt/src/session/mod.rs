@@ -172,16 +172,24 @@ impl SessionHandle {
     /// the status names every wanted filter.
     ///
     /// A resumed session may hold filters that this run was never told of: MQTT has no way to list them. To leave
-    /// those of a predecessor, want them and then want nothing.
+    /// those of a predecessor, see [`Self::leave`].
     pub async fn subscribe_to(&self, wanted: Vec<Subscription>) {
         self.ask(|reply| Command::Want(wanted, reply)).await;
     }
 
+    /// Unsubscribes filters that a predecessor of this client id may have left subscribed, but for those that are wanted now.
+    /// They are seen as [`FilterState::Leaving`] until the barrier after the UNSUBACK. Survives reconnects; a session that the broker
+    /// no longer has holds none.
+    pub async fn leave(&self, filters: Vec<String>) {
+        self.ask(|reply| Command::Leave(filters, reply)).await;
+    }
+
     /// Resolves when everything queued on the broker for this session at the time of the call has been delivered
-    /// to the receiver (a message to itself came back, or two quiet seconds where the broker refuses that, or a minute
-    /// where it is never quiet either). Waits for a connection; returns at once when the session is stopped.
-    pub async fn barrier(&self) {
-        self.ask(Command::Barrier).await;
+    /// to the receiver, with whether that is proven: a message to itself came back, or two quiet seconds passed where the broker
+    /// refuses that. False: it was never quiet for a minute, or the session is stopped. Waits for a connection, and until every
+    /// SUBSCRIBE and UNSUBSCRIBE is answered.
+    pub async fn barrier(&self) -> bool {
+        self.ask(Command::Barrier).await.unwrap_or(false)
     }
 
     /// What the session is doing.
@@ -203,19 +211,18 @@ impl SessionHandle {
     }
 
     /// Flushes the acknowledgements of the done prefix, sends DISCONNECT, closes, and returns when that is done
-    /// or `patience` is over. Without a connection there is nothing to flush, and [`End::Discard`] is left to the
-    /// session's expiry.
-    pub async fn stop(&self, end: End, patience: Duration) {
+    /// or `patience` is over; whether the broker was told. Without a connection there is nothing to flush, and [`End::Discard`] is
+    /// left to the session's expiry.
+    pub async fn stop(&self, end: End, patience: Duration) -> bool {
         let asked = self.ask(|done| Command::Stop(Stop { end, patience, done }));
         // The task keeps to `patience` itself; a little more for a task that is at work.
-        let _ = timeout(patience + Duration::from_secs(1), asked).await;
+        matches!(timeout(patience + Duration::from_secs(1), asked).await, Ok(Some(true)))
     }
 
     /// Sends a command and waits for its answer; none comes from a session that has ended.
-    async fn ask(&self, command: impl FnOnce(oneshot::Sender<()>) -> Command) {
+    async fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Option<T> {
         let (reply, answer) = oneshot::channel();
-        if self.commands.send(command(reply)).await.is_ok() {
-            let _ = answer.await;
-        }
+        self.commands.send(command(reply)).await.ok()?;
+        answer.await.ok()
     }
 }

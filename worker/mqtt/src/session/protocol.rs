@@ -29,8 +29,8 @@ pub(super) struct Protocol<R> {
     pub(super) subscriptions: Subscriptions,
     barrier: Barrier,
     /// Callers of `barrier()` whose message is not sent yet, and those whose message is under way.
-    waiting: Vec<oneshot::Sender<()>>,
-    covered: Vec<oneshot::Sender<()>>,
+    waiting: Vec<oneshot::Sender<bool>>,
+    covered: Vec<oneshot::Sender<bool>>,
     receive_maximum: usize,
     window_bytes: usize,
     surplus: Surplus,
@@ -223,7 +223,11 @@ impl<R: Receiver> Protocol<R> {
         self.subscriptions.want(wanted);
     }
 
-    pub(super) fn await_barrier(&mut self, reply: oneshot::Sender<()>) {
+    pub(super) fn leave_behind(&mut self, filters: Vec<String>) {
+        self.subscriptions.leave_behind(filters);
+    }
+
+    pub(super) fn await_barrier(&mut self, reply: oneshot::Sender<bool>) {
         self.waiting.push(reply);
     }
 }

@@ -177,3 +177,24 @@ fn answers_that_nobody_asked_for_are_told_apart() {
     assert!(!state.suback(1, 1), "twice");
     assert!(!state.unsuback(9));
 }
+
+#[test]
+fn filters_of_a_predecessor_are_left_but_for_those_that_are_wanted() {
+    let mut state = Subscriptions::default();
+    state.want(wishes(&["a"]));
+    let left = || vec!["a".to_owned(), "old".to_owned()];
+    state.leave_behind(left());
+    state.connected(true, ALL);
+    assert_eq!(requests(&mut state, 1), ["+a", "-old"]);
+    assert_eq!(states(&mut state)["old"], FilterState::Leaving);
+    state.suback(1, 1);
+    state.unsuback(2);
+    state.cover(1);
+    state.passed(1, true);
+    assert_eq!(states(&mut state), [("a".to_owned(), granted(true))].into());
+    state.leave_behind(left());
+    assert_eq!(requests(&mut state, 3), ["-old"], "on a connection it is asked for at once");
+    state.disconnected();
+    state.connected(false, ALL);
+    assert_eq!(requests(&mut state, 4), ["+a"], "a lost session holds nothing");
+}

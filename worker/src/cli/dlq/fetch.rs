@@ -139,7 +139,7 @@ async fn keep(
     store: &mut Store,
     incoming: &mut mpsc::UnboundedReceiver<Delivery>,
     acks: Option<&Acks>,
-    barrier: impl Future<Output = ()>,
+    barrier: impl Future<Output = bool>,
 ) -> Result<usize, Failure> {
     let mut kept = 0;
     tokio::pin!(barrier);
@@ -147,7 +147,7 @@ async fn keep(
         let delivery = tokio::select! {
             biased;
             Some(delivery) = incoming.recv() => delivery,
-            () = &mut barrier => break,
+            _ = &mut barrier => break,
         };
         kept += usize::from(keep_one(store, &delivery, acks).await?);
     }

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures::future::join_all;
 use k8s_openapi::api::coordination::v1::Lease;
 use routemq_crds::report::WorkerReport;
 use tokio::{
@@ -14,12 +15,20 @@ use super::{
     names::Names,
     view::{self, Verdict, Watcher},
 };
-use crate::slot::leased::Command;
+use crate::slot::leased::{Command, Record};
 
 /// How long a change of the report waits for the next: a start changes several things at once.
 const DEBOUNCE: Duration = Duration::from_secs(1);
 /// Between two looks for a slot, at most; at least half of it.
 const LOOK: Duration = Duration::from_secs(3);
+/// A Lease that was deleted by hand is there again within seconds. One that stays away so long went with its slot.
+const GONE: Duration = Duration::from_secs(30);
+/// For each Lease that is looked at, so that many of them are no more work to the API server.
+const LOOK_EACH: Duration = Duration::from_millis(20);
+/// But never longer than this, or nobody would see that a Lease stands still (half of its duration).
+const LONGEST_LOOK: Duration = Duration::from_secs(12);
+/// Leases that are asked for at the same time.
+const AT_ONCE: usize = 16;
 /// The same while the API server is away.
 const AWAY: Duration = Duration::from_secs(10);
 
@@ -32,7 +41,16 @@ pub(super) struct Keeper {
     pub(super) report: watch::Receiver<WorkerReport>,
     /// The slot, for those who work on it.
     pub(super) slot: watch::Sender<Option<u32>>,
+    /// What its session may hold.
+    pub(super) record: Arc<watch::Sender<Record>>,
+    pub(super) recorded: watch::Receiver<Record>,
     pub(super) commands: mpsc::Receiver<Command>,
+    /// Tells the adopter which slot of this pod retires.
+    pub(super) retires: mpsc::UnboundedSender<String>,
+    /// Tells which slot is lost for good.
+    pub(super) abandoned: watch::Sender<Option<u32>>,
+    /// Since when there is no such Lease.
+    pub(super) gone_since: Option<Instant>,
     pub(super) watcher: Watcher,
     /// As last written or read while ours.
     pub(super) lease: Option<Lease>,
@@ -56,11 +74,13 @@ impl Keeper {
                         self.renew(lease).await;
                     }
                     // Whoever asked may have lost patience.
-                    let _ = answer.send(());
+                    let _ = answer.send(self.trouble.is_none());
                 }
+                // For the adopter.
+                Some(Command::Drained(_, answer)) => drop(answer),
                 Some(Command::Release(answer)) => {
                     self.release().await;
-                    let _ = answer.send(());
+                    let _ = answer.send(true);
                     return;
                 }
                 None if self.commands.is_closed() => return,
@@ -69,13 +89,17 @@ impl Keeper {
         }
     }
 
-    /// Until the pause is over, the report changed, or something is asked.
+    /// Until the pause is over, the report or the record changed, or something is asked.
     async fn wait(&mut self, pause: Duration) -> Option<Command> {
         let over = Instant::now() + pause;
-        let Self { lease, report, commands, .. } = self;
+        let Self { lease, report, recorded, commands, .. } = self;
         let changed = async {
-            match (lease, report.changed().await) {
-                (Some(_), Ok(())) => sleep(DEBOUNCE).await,
+            let news = tokio::select! {
+                reported = report.changed() => reported.is_ok(),
+                recorded = recorded.changed() => recorded.is_ok(),
+            };
+            match lease {
+                Some(_) if news => sleep(DEBOUNCE).await,
                 _ => std::future::pending().await,
             }
         };
@@ -102,7 +126,7 @@ impl Keeper {
             Ok(true) => self.interval(),
             Ok(false) => {
                 self.say("every slot is held by another worker: waiting for one");
-                jittered(LOOK)
+                jittered(self.names.for_each(LOOK_EACH).clamp(LOOK, LONGEST_LOOK))
             }
             Err(error) => self.cannot_look(&error),
         }
@@ -111,20 +135,7 @@ impl Keeper {
     /// Whether a slot was claimed. One Lease that is gone or denied is left out (the list may be older than the Role, or younger);
     /// an API server that is away ends the look, lest a better Lease be overlooked.
     async fn look_around(&mut self) -> Result<bool, ApiError> {
-        let (mut found, mut denied) = (Vec::new(), None);
-        for name in self.names.read() {
-            let asked = Instant::now();
-            match self.api.get(&name).await {
-                Ok(lease) => found.push((self.watcher.look(&lease, &self.me, asked), lease)),
-                Err(ApiError::None | ApiError::Conflict) => {}
-                Err(ApiError::Forbidden(reason)) => denied = Some(reason),
-                Err(error @ ApiError::Away(_)) => return Err(error),
-            }
-        }
-        if let (true, Some(reason)) = (found.is_empty(), denied) {
-            return Err(ApiError::Forbidden(reason));
-        }
-        found.retain(|(verdict, _)| verdict.may_be_claimed());
+        let mut found = self.find().await?;
         // What an earlier life of this pod holds comes first: nobody else could give it back.
         found.sort_by_key(|(verdict, _)| *verdict);
         for (verdict, lease) in found {
@@ -136,6 +147,32 @@ impl Keeper {
             }
         }
         Ok(self.lease.is_some())
+    }
+
+    /// What may be claimed, as far as it was looked for.
+    async fn find(&mut self) -> Result<Vec<(Verdict, Lease)>, ApiError> {
+        let (mut found, mut denied, mut any) = (Vec::new(), None, false);
+        for few in self.names.read().chunks(AT_ONCE) {
+            let asked = Instant::now();
+            for answer in join_all(few.iter().map(|name| self.api.get(name))).await {
+                match answer {
+                    Ok(lease) => found.push((self.watcher.look(&lease, &self.me, asked), lease)),
+                    Err(ApiError::None | ApiError::Conflict) => {}
+                    Err(ApiError::Forbidden(reason)) => denied = Some(reason),
+                    Err(error @ ApiError::Away(_)) => return Err(error),
+                }
+            }
+            any |= !found.is_empty();
+            found.retain(|(verdict, _)| verdict.may_be_claimed());
+            // What this pod holds would have been among the first.
+            if self.names.are_remembered() && found.iter().any(|(it, _)| *it <= Verdict::Free) {
+                break;
+            }
+        }
+        match denied {
+            Some(reason) if !any => Err(ApiError::Forbidden(reason)),
+            _ => Ok(found),
+        }
     }
 
     /// After a claim whose fate is unknown, before anything else is claimed: a write that is still on its way could give this worker a
@@ -190,6 +227,8 @@ impl Keeper {
 
     fn hold(&mut self, lease: Lease, index: u32) {
         self.trouble = None;
+        let filters = view::filters(&lease).into_iter().collect();
+        self.record.send_replace(Record { slot: Some(index), filters });
         self.lease = Some(lease);
         self.names.remember(index);
         self.slot.send_replace(Some(index));
@@ -197,7 +236,13 @@ impl Keeper {
 
     async fn write(&mut self, lease: Lease) -> Result<Lease, ApiError> {
         let report = self.report.borrow_and_update().clone();
-        self.api.replace(view::held(lease, &self.me, &report)).await
+        let record = self.recorded.borrow_and_update().clone();
+        let index = view::index(view::name(&lease));
+        let mut lease = view::held(lease, &self.me, &report);
+        if record.slot == index {
+            view::record(&mut lease, &record.filters);
+        }
+        self.api.replace(lease).await
     }
 
     // === Keeping it ===
@@ -212,20 +257,36 @@ impl Keeper {
         match self.write(lease.clone()).await {
             Ok(lease) => self.keep(lease),
             Err(ApiError::Conflict) => self.look_again(lease).await,
-            // Deleted by hand, for the operator deletes none that is held: it makes it anew.
+            Err(ApiError::None) => self.miss(lease),
             Err(error) => self.carry_on(lease, &error),
         }
+    }
+
+    /// Deleted by hand, and the operator makes it anew: it deletes none that is held. Or, while this worker was cut from the API server,
+    /// another got the slot, lost it, and it retired.
+    fn miss(&mut self, lease: Lease) -> Duration {
+        let since = *self.gone_since.get_or_insert_with(Instant::now);
+        if since.elapsed() < GONE {
+            return self.carry_on(lease, &ApiError::None);
+        }
+        self.abandoned.send_replace(*self.slot.borrow());
+        self.lose("there is no such slot any more")
     }
 
     /// Somebody wrote meanwhile: the operator (a mark, a cleared holder), ourselves (a write whose answer was lost), or another worker.
     async fn look_again(&mut self, ours: Lease) -> Duration {
         let found = match self.api.get(view::name(&ours)).await {
             Ok(found) => found,
+            Err(ApiError::None) => return self.miss(ours),
             Err(error) => return self.carry_on(ours, &error),
         };
         match self.watcher.look(&found, &self.me, Instant::now()) {
             Verdict::Mine | Verdict::Free => {}
-            Verdict::Retiring => return self.lose("it is to be drained and ended"),
+            Verdict::Retiring => {
+                let pause = self.lose("it is to be drained and ended");
+                let _ = self.retires.send(view::name(&found).to_owned());
+                return pause;
+            }
             Verdict::Expired | Verdict::Held => return self.lose("another worker holds it"),
         }
         match self.write(found.clone()).await {
@@ -239,6 +300,7 @@ impl Keeper {
     }
 
     fn keep(&mut self, lease: Lease) -> Duration {
+        self.gone_since = None;
         if self.trouble.take().is_some() {
             tracing::info!("the slot's Lease is renewed again");
         }
@@ -259,6 +321,7 @@ impl Keeper {
     fn lose(&mut self, why: &'static str) -> Duration {
         tracing::warn!(slot = ?*self.slot.borrow(), "the slot is lost: {why}");
         self.names.forget();
+        self.gone_since = None;
         self.slot.send_replace(None);
         Duration::ZERO
     }
@@ -292,6 +355,6 @@ impl Keeper {
 }
 
 /// Between half of it and all of it.
-fn jittered(most: Duration) -> Duration {
+pub(super) fn jittered(most: Duration) -> Duration {
     most.mul_f64(0.5 + fastrand::f64() / 2.0)
 }

@@ -7,8 +7,11 @@
 //! - The API server being away never stops messages: a slot is lost only by an answer that says so. The broker is the arbiter, the Lease
 //!   the address book: whoever connects with a client id has it, and whoever is thrown out looks at the Lease *before* it connects again.
 //!   So two workers that both believe in a slot end within one connection each, and never take turns.
+//! - A slot that retires is not worked on: a worker adopts it, drains its session, and says so on the Lease. A worker adopts one at a
+//!   time; whoever dies over it is followed by the next.
 //! - A clean stop gives the slot back after the last acknowledgement.
 
+mod adopter;
 mod api;
 mod join;
 mod keeper;
@@ -25,13 +28,16 @@ use tokio::{
     task::JoinHandle,
 };
 
+use self::{adopter::Adopter, keeper::Keeper, view::Watcher};
 pub use self::{
     api::{ApiError, KubeLeases, LeaseApi},
     join::{JoinError, join},
     names::Names,
 };
-use self::{keeper::Keeper, view::Watcher};
-use super::Leased;
+use super::{
+    Leased,
+    leased::{Ends, leased},
+};
 
 /// Begins to look for a slot, as the pod called `me`, and tells `report` through its Lease.
 pub fn keep(
@@ -43,27 +49,45 @@ pub fn keep(
     kept(api, names, me, report).0
 }
 
-/// The same, with the task.
+/// The same, with the tasks.
 fn kept(
     api: Arc<dyn LeaseApi>,
     names: Names,
     me: String,
     report: watch::Receiver<WorkerReport>,
-) -> (Leased, JoinHandle<()>) {
-    let (slot, held) = watch::channel(None);
-    let (sender, commands) = mpsc::channel(4);
+) -> (Leased, [JoinHandle<()>; 2]) {
+    let (leased, ends) = leased();
+    let Ends { slot, keeper: commands, adoption, adopter, willing, record, abandoned } = ends;
+    let (retires, retiring) = mpsc::unbounded_channel();
+    let adopter = Adopter {
+        api: Arc::clone(&api),
+        names: names.of_anybody(),
+        me: me.clone(),
+        adoption,
+        commands: adopter,
+        willing,
+        retiring,
+        watcher: Watcher::default(),
+        lease: None,
+        drained: false,
+        trouble: false,
+    };
     let keeper = Keeper {
         api,
         names,
         me,
         report,
         slot,
+        recorded: record.subscribe(),
+        record,
         commands,
+        retires,
+        abandoned,
+        gone_since: None,
         watcher: Watcher::default(),
         lease: None,
         unsettled: None,
         trouble: None,
     };
-    let task = tokio::spawn(keeper.run());
-    (Leased::new(held, sender), task)
+    (leased, [tokio::spawn(keeper.run()), tokio::spawn(adopter.run())])
 }

@@ -1,6 +1,6 @@
 //! Which Leases this worker may claim: what the operator mounts beside the table.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, time::Duration};
 
 use serde::Deserialize;
 
@@ -14,6 +14,8 @@ pub struct Names {
     memory: Option<PathBuf>,
     /// Where a fresh worker begins, so that siblings do not all ask for the first.
     offset: usize,
+    /// The first of the next few.
+    preferred: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -25,7 +27,36 @@ impl Names {
     /// Of the mounted `file`; `scratch` is a folder that belongs to the pod.
     pub fn new(file: PathBuf, scratch: Option<PathBuf>) -> Self {
         let memory = scratch.map(|folder| folder.join("slot"));
-        Self { file, known: Vec::new(), memory, offset: fastrand::usize(..) }
+        let offset = fastrand::usize(..);
+        Self { file, known: Vec::new(), memory, offset, preferred: None }
+    }
+
+    /// The same list for a task that holds nothing: it remembers nothing, and begins elsewhere.
+    pub(super) fn of_anybody(&self) -> Self {
+        Self {
+            file: self.file.clone(),
+            known: self.known.clone(),
+            memory: None,
+            offset: fastrand::usize(..),
+            preferred: None,
+        }
+    }
+
+    /// [`Self::next`] begins with this one.
+    pub(super) fn prefer(&mut self, name: String) {
+        self.preferred = Some(name);
+    }
+
+    /// The next `most` names: each call goes on where the last one stopped, round and round.
+    pub(super) fn next(&mut self, most: usize) -> Vec<String> {
+        let mut names = self.read();
+        names.truncate(most);
+        self.offset = self.offset.wrapping_add(names.len());
+        if let Some(first) = self.preferred.take() {
+            names.retain(|name| *name != first);
+            names.insert(0, first);
+        }
+        names
     }
 
     /// The names, in the order in which this worker should try them: the one it held, then from a place of its own on.
@@ -40,6 +71,16 @@ impl Names {
         names.rotate_left(start);
         names.sort_by_key(|name| super::view::index(name) != held || held.is_none());
         names
+    }
+
+    /// So much for each name of the last list.
+    pub(super) fn for_each(&self, time: Duration) -> Duration {
+        time.saturating_mul(u32::try_from(self.known.len()).unwrap_or(u32::MAX))
+    }
+
+    /// Whether the slot that this pod holds is known, if it holds one.
+    pub(super) fn are_remembered(&self) -> bool {
+        self.memory.is_some()
     }
 
     fn held(&self) -> Option<u32> {
@@ -78,6 +119,22 @@ mod tests {
         let mut all = names.read();
         all.sort();
         assert_eq!(all, ["a-slot-0", "a-slot-1", "a-slot-2"]);
+    }
+
+    #[test]
+    fn a_few_names_at_a_time_come_round_to_all_of_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("slots.json");
+        fs::write(&file, r#"{"leases":["a-slot-0","a-slot-1","a-slot-2","a-slot-3","a-slot-4"]}"#)
+            .unwrap();
+        let mut names = Names::new(file, None).of_anybody();
+        let mut seen: Vec<_> = [names.next(2), names.next(2), names.next(1)].concat();
+        seen.sort();
+        seen.dedup();
+        assert_eq!(seen.len(), 5, "{seen:?}");
+        assert_eq!(names.next(16).len(), 5, "none twice");
+        names.prefer("a-slot-3".to_owned());
+        assert_eq!(names.next(1)[0], "a-slot-3");
     }
 
     #[test]

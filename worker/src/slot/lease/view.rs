@@ -1,6 +1,9 @@
 //! What a Lease says of its slot. Pure.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
 
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
@@ -14,6 +17,10 @@ use tokio::time::Instant;
 const RETIRE: &str = "routemq.io/retire";
 /// In which a worker reports.
 const REPORT: &str = "routemq.io/report";
+/// In which workers record the filters that the slot's session may hold, a JSON list; it outlives them.
+const FILTERS: &str = "routemq.io/filters";
+/// The longest record, in bytes: all annotations of an object together have 256 KiB.
+const LONGEST_RECORD: usize = 128 * 1024;
 /// Where a Lease says nothing (design, 6.4).
 const DURATION: Duration = Duration::from_secs(30);
 
@@ -69,9 +76,14 @@ impl Watcher {
     /// Looks at a Lease that was asked for at `asked` and has just come: it is sure to have stood still from the first answer like
     /// it to this question, not longer.
     pub(super) fn look(&mut self, lease: &Lease, me: &str, asked: Instant) -> Verdict {
+        let verdict = self.look_at_holder(lease, me, asked);
+        if is_retiring(lease) { Verdict::Retiring } else { verdict }
+    }
+
+    /// The same, whether it retires or not.
+    pub(super) fn look_at_holder(&mut self, lease: &Lease, me: &str, asked: Instant) -> Verdict {
         let still = self.stood_still(lease, asked);
         match holder(lease) {
-            _ if is_retiring(lease) => Verdict::Retiring,
             holder if holder == me => Verdict::Mine,
             "" => Verdict::Free,
             _ if still >= duration(lease) => Verdict::Expired,
@@ -111,6 +123,30 @@ pub(super) fn is_retiring(lease: &Lease) -> bool {
     lease.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(RETIRE))
 }
 
+/// Whether a worker reported that nothing is left of its session.
+pub(super) fn is_drained(lease: &Lease) -> bool {
+    let report = lease.metadata.annotations.as_ref().and_then(|all| all.get(REPORT));
+    let report = report.and_then(|text| serde_json::from_str::<WorkerReport>(text).ok());
+    report.is_some_and(|report| report.drained)
+}
+
+/// The whole filters that the slot's session may hold, as recorded.
+pub(super) fn filters(lease: &Lease) -> Vec<String> {
+    let recorded = lease.metadata.annotations.as_ref().and_then(|all| all.get(FILTERS));
+    recorded.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+}
+
+/// Records them. A list that is too long for a Lease is left out: then a successor leaves the filters of its own table alone.
+pub(super) fn record(lease: &mut Lease, filters: &BTreeSet<String>) {
+    let text = serde_json::to_string(filters).unwrap_or_default();
+    let annotations = lease.metadata.annotations.get_or_insert_default();
+    if filters.is_empty() || text.len() > LONGEST_RECORD {
+        annotations.remove(FILTERS);
+    } else {
+        annotations.insert(FILTERS.to_owned(), text);
+    }
+}
+
 /// After which a Lease that is not renewed may be taken.
 pub(super) fn duration(lease: &Lease) -> Duration {
     let seconds = lease.spec.as_ref().and_then(|spec| spec.lease_duration_seconds);
@@ -142,11 +178,25 @@ pub(super) fn held(mut lease: Lease, me: &str, report: &WorkerReport) -> Lease {
 
 /// The Lease with nobody as its holder.
 pub(super) fn released(mut lease: Lease) -> Lease {
-    if let Some(spec) = &mut lease.spec {
-        spec.holder_identity = None;
-    }
     if let Some(annotations) = &mut lease.metadata.annotations {
         annotations.remove(REPORT);
+    }
+    unheld(lease)
+}
+
+/// The same with the report that nothing is left of the session, which the operator waits for.
+pub(super) fn drained(mut lease: Lease) -> Lease {
+    let report = WorkerReport { drained: true, ..WorkerReport::default() };
+    let report = serde_json::to_string(&report).unwrap_or_default();
+    let annotations = lease.metadata.annotations.get_or_insert_default();
+    annotations.insert(REPORT.to_owned(), report);
+    annotations.remove(FILTERS);
+    unheld(lease)
+}
+
+fn unheld(mut lease: Lease) -> Lease {
+    if let Some(spec) = &mut lease.spec {
+        spec.holder_identity = None;
     }
     lease
 }
@@ -224,6 +274,19 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn what_a_session_holds_outlives_its_worker_and_goes_with_the_session() {
+        let wanted = ["$share/s/a".to_owned(), "$share/s/b/+".to_owned()];
+        let mut own = held(lease("a-slot-0", ""), "me", &WorkerReport::default());
+        record(&mut own, &wanted.clone().into());
+        let next = held(released(own), "next", &WorkerReport::default());
+        assert_eq!(filters(&next), wanted);
+        assert!(filters(&drained(next.clone())).is_empty());
+        let mut long = next;
+        record(&mut long, &["x".repeat(LONGEST_RECORD)].into());
+        assert!(filters(&long).is_empty(), "the API server would refuse it");
+    }
+
+    #[test]
     fn a_slot_s_number_is_in_its_name() {
         let rows = [
             ("devices-slot-12", Some(12)),
@@ -246,6 +309,9 @@ pub(super) mod tests {
             (Some(1), Some(1))
         );
         assert_eq!(of(&taken).acquire_time, of(&renewed).acquire_time);
-        assert_eq!(holder(&released(renewed)), "");
+        assert_eq!(holder(&released(renewed.clone())), "");
+        assert!(!is_drained(&renewed) && !is_drained(&released(renewed.clone())));
+        let drained = drained(renewed);
+        assert!(is_drained(&drained) && holder(&drained).is_empty());
     }
 }

@@ -136,10 +136,11 @@ impl<R: Receiver> Protocol<R> {
 
     pub(super) fn passed(&mut self, passed: Passed) {
         tracing::debug!(number = self.barrier.number(), ?passed, "barrier passed");
-        self.subscriptions.passed(self.barrier.number(), passed == Passed::Proven);
+        let proven = passed == Passed::Proven;
+        self.subscriptions.passed(self.barrier.number(), proven);
         for reply in self.covered.drain(..) {
             // A caller that no longer waits is no loss.
-            let _ = reply.send(());
+            let _ = reply.send(proven);
         }
     }
 
