@@ -36,6 +36,7 @@ use crate::{
     apply::{ApplyError, apply},
     backoff::Backoff,
     build::{BuildError, build},
+    deletion,
     metrics::Metrics,
     names,
     settings::Settings,
@@ -77,6 +78,9 @@ pub enum ReconcileError {
     /// Slots.
     #[error(transparent)]
     Slots(#[from] SlotsError),
+    /// The finalizer could not be written.
+    #[error("hold the object, or let it go")]
+    Finalizer(#[source] kube::Error),
     /// The status could not be written.
     #[error("update the status")]
     Status(#[source] kube::Error),
@@ -182,7 +186,7 @@ async fn reconcile(
 
 async fn reconcile_object(object: &MqttRoute, context: &Context) -> Result<Action, ReconcileError> {
     if object.metadata.deletion_timestamp.is_some() {
-        return Ok(Action::await_change());
+        return Box::pin(deletion::wind_up_object(object, context)).await;
     }
     let now = Time(Timestamp::now());
     let status = match Box::pin(bring_about(object, context, &now)).await {
@@ -215,6 +219,7 @@ async fn bring_about(
     now: &Time,
 ) -> Result<MqttRouteStatus, Refusal> {
     let route = validate(object, &context.settings)?;
+    deletion::hold(object, &route, context).await?;
     let slots =
         settle(&context.client, &context.metrics, &route).await.map_err(ReconcileError::from)?;
     let children = build(&route, &context.settings, &slots.indices)?;

@@ -8,6 +8,7 @@ pub mod backoff;
 pub mod build;
 pub mod condition;
 pub mod controller;
+mod deletion;
 pub mod fence;
 pub mod http;
 pub mod leader;

@@ -15,7 +15,7 @@ use crate::{
     build::slot_lease,
     metrics::Metrics,
     names,
-    slots::{Holder, Plan, Slot, plan},
+    slots::{Holder, Plan, Slot, plan, plan_of_deletion},
     validate::Validated,
 };
 
@@ -61,6 +61,44 @@ pub async fn settle(
     Ok(Slots { indices: after(&slots, &plan), reports: reports(&found, &slots, route) })
 }
 
+/// What is left of a MqttRoute that is being deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Left {
+    /// Sessions that are not drained yet: slots that were held at some time.
+    pub sessions: usize,
+    /// Of those: held by a pod that lives, and can drain them.
+    pub attended: usize,
+}
+
+/// Marks every slot of a MqttRoute to retire, while its workers still run, and deletes those whose session has ended.
+///
+/// # Errors
+/// As [`settle`].
+pub async fn wind_up(
+    client: &Client,
+    metrics: &Metrics,
+    route: &Validated,
+) -> Result<Left, SlotsError> {
+    let leases: Api<Lease> = Api::namespaced(client.clone(), &route.namespace);
+    let found = own_leases(&leases, route).await?;
+    let pods = living_pods(client, route).await?;
+    let slots: Vec<_> = found.iter().filter_map(|lease| observe(route, lease, &pods)).collect();
+    let writer = Writer { leases: &leases, metrics, route, found: &found };
+    writer.carry_out(&plan_of_deletion(&slots)).await?;
+    let used = found.iter().filter(|lease| was_held(lease));
+    let left = used.filter_map(|lease| observe(route, lease, &pods)).filter(|slot| !slot.drained);
+    Ok(left.fold(Left::default(), |left, slot| Left {
+        sessions: left.sessions + 1,
+        attended: left.attended + usize::from(slot.holder == Holder::Living),
+    }))
+}
+
+/// A slot that nobody ever held has no session.
+fn was_held(lease: &Lease) -> bool {
+    let spec = lease.spec.as_ref();
+    spec.is_some_and(|spec| spec.acquire_time.is_some() || spec.holder_identity.is_some())
+}
+
 async fn own_leases(leases: &Api<Lease>, route: &Validated) -> Result<Vec<Lease>, SlotsError> {
     let selector = format!("{}={}", names::ROUTE_LABEL, names::base(&route.name));
     let found =
@@ -73,8 +111,10 @@ async fn own_leases(leases: &Api<Lease>, route: &Validated) -> Result<Vec<Lease>
 async fn living_pods(client: &Client, route: &Validated) -> Result<BTreeSet<String>, SlotsError> {
     let pods: Api<PartialObjectMeta<Pod>> = Api::namespaced(client.clone(), &route.namespace);
     let selector = format!("{}={}", names::ROUTE_LABEL, names::base(&route.name));
+    // Pods that were evicted, or have ended, may stay as objects for long: nothing runs in them.
+    let running = "status.phase!=Failed,status.phase!=Succeeded";
     let found = pods
-        .list(&ListParams::default().labels(&selector))
+        .list(&ListParams::default().labels(&selector).fields(running))
         .await
         .map_err(failed("list the pods for"))?;
     Ok(found.items.into_iter().map(|pod| pod.name_any()).collect())
@@ -132,13 +172,10 @@ impl Writer<'_> {
             ignore_races(self.leases.create(&PostParams::default(), &lease).await.map(drop))
                 .map_err(failed("create"))?;
         }
-        for index in &plan.clear {
-            let change = json!({"spec": {"holderIdentity": null}, "metadata": {"annotations": {names::REPORT_ANNOTATION: null}}});
-            self.change(*index, change).await.map_err(failed("clear the holder of"))?;
-        }
-        for index in &plan.retire {
-            let change = json!({"metadata": {"annotations": {names::RETIRE_ANNOTATION: "true"}}});
-            self.change(*index, change).await.map_err(failed("retire"))?;
+        // One write a Lease: a second one would be of a version that the first has replaced.
+        for index in plan.clear.iter().chain(&plan.retire).collect::<BTreeSet<_>>() {
+            let (clear, retire) = (plan.clear.contains(index), plan.retire.contains(index));
+            self.change(*index, change_of(clear, retire)).await.map_err(failed("change"))?;
         }
         for index in &plan.delete {
             self.delete(*index).await.map_err(failed("delete"))?;
@@ -175,10 +212,43 @@ impl Writer<'_> {
     }
 }
 
+/// Clears the holder, marks to retire, or both. A report goes with its holder; the record of filters stays for the next one.
+fn change_of(clear: bool, retire: bool) -> serde_json::Value {
+    let mut change = json!({"metadata": {"annotations": {}}});
+    if clear {
+        change["spec"] = json!({"holderIdentity": null});
+        change["metadata"]["annotations"][names::REPORT_ANNOTATION] = serde_json::Value::Null;
+    }
+    if retire {
+        change["metadata"]["annotations"][names::RETIRE_ANNOTATION] = "true".into();
+    }
+    change
+}
+
 /// Somebody was faster: 409 (changed, or already there) and 404 (already gone).
 fn ignore_races(result: kube::Result<()>) -> kube::Result<()> {
     match result {
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_is_cleared_and_marked_in_one_write() {
+        let both = change_of(true, true);
+        assert_eq!(
+            both,
+            json!({
+                "spec": {"holderIdentity": null},
+                "metadata": {"annotations": {"routemq.io/report": null, "routemq.io/retire": "true"}},
+            })
+        );
+        assert!(change_of(false, true).get("spec").is_none());
+        let clear = change_of(true, false);
+        assert_eq!(clear["metadata"]["annotations"], json!({"routemq.io/report": null}));
     }
 }

@@ -62,6 +62,16 @@ pub fn plan(slots: &[Slot], wanted: u32, keep: bool) -> Plan {
     }
 }
 
+/// Decides for a MqttRoute that is being deleted: every slot is to be drained, by whoever holds it. Those whose session is gone go.
+#[must_use]
+pub fn plan_of_deletion(slots: &[Slot]) -> Plan {
+    Plan {
+        create: Vec::new(),
+        retire: indices(slots, |slot| !slot.retiring),
+        ..plan(slots, 0, true)
+    }
+}
+
 /// The highest unheld active slots, `excess` at most.
 fn to_retire(slots: &[Slot], excess: usize) -> Vec<u32> {
     let unheld = indices(slots, |slot| !slot.retiring && slot.holder != Holder::Living);
@@ -132,6 +142,15 @@ mod tests {
     fn a_pause_and_a_scale_to_zero_retire_nothing() {
         let slots = [unheld(0), unheld(1)];
         assert_eq!(plan(&slots, 0, true), Plan::default());
+    }
+
+    #[test]
+    fn a_deletion_retires_every_slot_held_or_not_and_deletes_what_is_drained() {
+        let slots = [held(0), unheld(1), slot(2, false, false, Holder::Gone)];
+        let drained = [slot(3, true, true, Holder::None), slot(4, true, false, Holder::Living)];
+        let plan = plan_of_deletion(&[&slots[..], &drained[..]].concat());
+        assert_eq!((plan.create, plan.retire), (vec![], vec![0, 1, 2]));
+        assert_eq!((plan.delete, plan.clear), (vec![3], vec![2]));
     }
 
     #[test]

@@ -12,3 +12,4 @@ mod bed;
 mod children;
 mod conditions;
 mod examples;
+mod slots;

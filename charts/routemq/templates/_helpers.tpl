@@ -20,7 +20,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- define "routemq.rules" -}}
 - apiGroups: [routemq.io]
   resources: [mqttroutes]
-  verbs: [list, watch]
+  verbs: [list, watch, patch]
 - apiGroups: [routemq.io]
   resources: [mqttroutes/status]
   verbs: [patch]
