@@ -89,7 +89,9 @@ impl Problems {
         if length > most {
             self.add(
                 field,
-                format!("the expression has {length} characters; at most {most} are allowed"),
+                format!(
+                    "the expression has {length} characters; at most {most} are allowed; shorten it"
+                ),
             );
             return None;
         }
@@ -134,7 +136,7 @@ impl Problems {
             self.add(field, "is empty; give it a name");
         } else if name.len() > 63 {
             let length = name.chars().count();
-            self.add(field, format!("has {length} characters; at most 63 are allowed"));
+            self.add(field, format!("has {length} characters; at most 63 are allowed; shorten it"));
         } else if !name.chars().all(good) {
             self.add(
                 field,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{
+    field::Problems,
     patterns::Parsed,
     trie::{FilterTrie, Wanted},
 };
@@ -10,6 +11,9 @@ use crate::{table::Filter, v1alpha1::MqttRouteSpec};
 
 /// MQTT 5, 3.8.2.1.2.
 const MAX_IDENTIFIER: u32 = 268_435_455;
+
+/// Beyond what an object may have, in routers built in code: among so many some collide, and are parted.
+const MOST_WITHOUT_COLLISION: usize = 256;
 
 pub(super) struct Filters {
     list: Vec<Filter>,
@@ -30,7 +34,7 @@ impl Filters {
     }
 }
 
-pub(super) fn of(spec: &MqttRouteSpec, patterns: &[Parsed]) -> Filters {
+pub(super) fn of(spec: &MqttRouteSpec, patterns: &[Parsed], problems: &mut Problems) -> Filters {
     let mut highest: BTreeMap<String, u8> = BTreeMap::new();
     for (route, parsed) in spec.routes.iter().zip(patterns) {
         let Some(pattern) = parsed.pattern() else { continue };
@@ -39,15 +43,24 @@ pub(super) fn of(spec: &MqttRouteSpec, patterns: &[Parsed]) -> Filters {
         *highest = qos.max(*highest);
     }
     let overlapping = overlapping(&highest);
-    let mut taken = HashSet::new();
-    let list: Vec<Filter> = highest
-        .into_iter()
-        .zip(overlapping)
-        .map(|((filter, qos), overlaps)| {
-            let identifier = free_identifier(&filter, &mut taken);
-            Filter { filter, identifier, qos, overlaps }
-        })
-        .collect();
+    let filter = |((filter, qos), overlaps): ((String, u8), bool)| {
+        let identifier = own_identifier(&filter);
+        Filter { filter, identifier, qos, overlaps }
+    };
+    let mut list: Vec<Filter> = highest.into_iter().zip(overlapping).map(filter).collect();
+    if list.len() > MOST_WITHOUT_COLLISION {
+        part(&mut list);
+    }
+    for (filter, other) in collisions(&list) {
+        let same = |parsed: &Parsed| parsed.pattern().is_some_and(|it| it.filter() == filter);
+        let index = patterns.iter().position(same).unwrap_or_default();
+        problems.add(
+            format!("spec.routes[{index}].topic"),
+            format!(
+                "the filters \"{filter}\" and \"{other}\" happen to have the same MQTT subscription identifier; write a level of one of them in another way"
+            ),
+        );
+    }
     let by_text = list.iter().enumerate().map(|(i, f)| (f.filter.clone(), i)).collect();
     Filters { list, by_text }
 }
@@ -65,13 +78,25 @@ fn overlapping(filters: &BTreeMap<String, u8>) -> Vec<bool> {
     filters.keys().enumerate().map(shares).collect()
 }
 
-/// The filter's own identifier, or the next that no earlier filter of the table has.
-fn free_identifier(filter: &str, taken: &mut HashSet<u32>) -> u32 {
-    let mut identifier = own_identifier(filter);
-    while !taken.insert(identifier) {
-        identifier = identifier % MAX_IDENTIFIER + 1;
+/// Filters whose identifier an earlier one has too. To give one of them another would make it depend on the rest of the table, while a
+/// durable session carries the old one on: copies would be taken for those of another filter.
+fn collisions(filters: &[Filter]) -> Vec<(&str, &str)> {
+    let mut owners = HashMap::new();
+    let later = filters.iter().filter_map(|it| {
+        let owner = owners.insert(it.identifier, it.filter.as_str())?;
+        Some((it.filter.as_str(), owner))
+    });
+    later.collect()
+}
+
+/// Gives each filter whose identifier is taken the next one that is free.
+fn part(filters: &mut [Filter]) {
+    let mut taken = HashSet::new();
+    for filter in filters {
+        while !taken.insert(filter.identifier) {
+            filter.identifier = filter.identifier % MAX_IDENTIFIER + 1;
+        }
     }
-    identifier
 }
 
 /// FNV-1a, 64 bits, folded into 1 to 268,435,455. Never changes: a durable session carries it on.
@@ -90,17 +115,27 @@ mod tests {
     #[test]
     fn an_identifier_depends_on_the_filter_alone_and_is_pinned() {
         assert_eq!(own_identifier("devices/+/status"), PINNED);
-        let mut taken = HashSet::new();
-        assert_eq!(free_identifier("devices/+/status", &mut taken), PINNED);
-        assert_eq!(free_identifier("devices/+/status", &mut taken), PINNED + 1);
     }
 
     #[test]
-    fn a_collision_at_the_largest_identifier_goes_on_from_one() {
-        let mut taken = HashSet::from([own_identifier("x")]);
-        taken.extend(own_identifier("x")..=MAX_IDENTIFIER.min(own_identifier("x") + 10));
-        assert_eq!(free_identifier("x", &mut taken), own_identifier("x") + 11);
-        assert_eq!(MAX_IDENTIFIER % MAX_IDENTIFIER + 1, 1);
+    fn two_filters_of_one_identifier_are_found() {
+        let filter = |text: String| Filter {
+            identifier: own_identifier(&text),
+            filter: text,
+            qos: 1,
+            overlaps: false,
+        };
+        // By the birthday paradox some 20,000 names are enough.
+        let mut many: Vec<Filter> = (0..100_000).map(|i| filter(format!("c/{i}"))).collect();
+        let (later, earlier) = {
+            let (later, earlier) = collisions(&many)[0];
+            (later.to_owned(), earlier.to_owned())
+        };
+        assert_eq!(own_identifier(&later), own_identifier(&earlier));
+        part(&mut many);
+        assert!(collisions(&many).is_empty());
+        many.retain(|it| it.filter == later);
+        assert_ne!(many[0].identifier, own_identifier(&earlier));
     }
 
     // Computed by another implementation of FNV-1a.

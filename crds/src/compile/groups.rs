@@ -44,7 +44,7 @@ fn check_prefix(path: &str, group: &Group, problems: &mut Problems) {
     if length > MAX_PREFIX {
         problems.add(
             format!("{path}.prefix"),
-            format!("has {length} characters; at most {MAX_PREFIX} are allowed"),
+            format!("has {length} characters; at most {MAX_PREFIX} are allowed; shorten it"),
         );
     }
 }
@@ -113,8 +113,11 @@ impl<'a> Groups<'a> {
             next = self.spec.groups[*index].parent.as_deref();
         }
         if names.len() > MAX_DEPTH {
-            let depth = names.len();
-            problems.add(path, format!("nests {depth} groups; at most {MAX_DEPTH} are allowed"));
+            let (name, depth) = (&group.name, names.len());
+            let fix = "give some of them one prefix of two levels, such as a/b";
+            let fault =
+                format!("\"{name}\" is {depth} groups deep; at most {MAX_DEPTH} are allowed");
+            problems.add(path, format!("{fault}; {fix}"));
         }
     }
 }

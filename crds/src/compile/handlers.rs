@@ -149,7 +149,10 @@ impl Step<'_, '_> {
         let field = self.field(field);
         let length = source.chars().count();
         if length > 512 {
-            self.problems.add(field, format!("has {length} characters; at most 512 are allowed"));
+            self.problems.add(
+                field,
+                format!("has {length} characters; at most 512 are allowed; shorten it"),
+            );
             return None;
         }
         let parsed = TopicTemplate::parse(source, self.context.name, self.context.params);

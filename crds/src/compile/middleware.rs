@@ -197,7 +197,10 @@ impl Step<'_, '_> {
                 if let Err(error) = jsonschema::validator_for(&schema) {
                     self.problems.add(
                         self.field("validate.schema"),
-                        format!("is no JSON Schema at \"{}\": {error}", error.instance_path()),
+                        format!(
+                            "is no JSON Schema at \"{}\": {error}; write what JSON Schema allows there, such as {{type: object}}",
+                            error.instance_path()
+                        ),
                     );
                 }
                 SchemaSource::Inline(schema)

@@ -85,7 +85,7 @@ fn table(object: &MqttRoute, limits: Limits, problems: &mut Problems) -> Table {
     let share = share(spec, &namespace, &name, problems);
     let groups = groups::resolve(spec, problems);
     let patterns = patterns::of(spec, &groups);
-    let filters = filters::of(spec, &patterns);
+    let filters = filters::of(spec, &patterns, problems);
     let scopes = patterns::known_params(&patterns);
     let delivery = delivery::compile(spec, &scopes, problems);
     let routes = routes::compile(spec, &groups, &patterns, &filters, &delivery, problems);

@@ -51,7 +51,9 @@ fn check_own(route: &Route) -> Result<(), PatternError> {
     let message = match length {
         0 => "the topic is empty; write at least one level, such as \"status\"".to_owned(),
         1..=MAX_TOPIC => return Ok(()),
-        _ => format!("the topic has {length} characters; at most {MAX_TOPIC} are allowed"),
+        _ => format!(
+            "the topic has {length} characters; at most {MAX_TOPIC} are allowed; shorten it"
+        ),
     };
     Err(PatternError { message })
 }

@@ -50,7 +50,7 @@ const CASES: &[Case] = &[
         "spec.groups[0].parent: the groups enclose each other (a → a); take one parent away",
     ]),
     ("nine groups deep", "{groups: [{name: g1}, {name: g2, parent: g1}, {name: g3, parent: g2}, {name: g4, parent: g3}, {name: g5, parent: g4}, {name: g6, parent: g5}, {name: g7, parent: g6}, {name: g8, parent: g7}, {name: g9, parent: g8}], routes: [{name: a, group: g9, topic: a, handlers: [{log: {}}]}]}", &[
-        "spec.groups[8].parent: nests 9 groups; at most 8 are allowed",
+        "spec.groups[8].parent: \"g9\" is 9 groups deep; at most 8 are allowed; give some of them one prefix of two levels, such as a/b",
     ]),
     ("two groups of a name", "{groups: [{name: a}, {name: a}], routes: [{name: a, topic: a, handlers: [{log: {}}]}]}", &[
         r#"spec.groups[1].name: "a" is the name of spec.groups[0] too; rename one"#,
@@ -118,7 +118,7 @@ const CASES: &[Case] = &[
         r#"spec.routes[0].handlers[0].when: line 1, column 7: there is no "params.idd"; did you mean "id"?"#,
     ]),
     ("a long expression", "{routes: [{name: a, topic: a, handlers: [{when: LONG, log: {}}]}]}", &[
-        "spec.routes[0].handlers[0].when: the expression has 1025 characters; at most 1024 are allowed",
+        "spec.routes[0].handlers[0].when: the expression has 1025 characters; at most 1024 are allowed; shorten it",
     ]),
     ("results before they are there", "{routes: [{name: a, topic: a, handlers: [{when: results.x == 1, as: x, log: {}}]}]}", &[
         "spec.routes[0].handlers[0].when: line 1, column 1: there are no results here; give an earlier handler of the route `as: NAME`",
@@ -201,7 +201,7 @@ const CASES: &[Case] = &[
         r#"spec.routes[0].middleware[0].apiKey.field: "a..b" has an empty part; write a dotted path such as auth.key"#,
     ]),
     ("a schema that is none", "{routes: [{name: a, topic: a, middleware: [{validate: {schema: {type: strin}}}], handlers: [{log: {}}]}]}", &[
-        r#"spec.routes[0].middleware[0].validate.schema: is no JSON Schema at "/type": "strin" is not valid under any of the schemas listed in the 'anyOf' keyword"#,
+        r#"spec.routes[0].middleware[0].validate.schema: is no JSON Schema at "/type": "strin" is not valid under any of the schemas listed in the 'anyOf' keyword; write what JSON Schema allows there, such as {type: object}"#,
     ]),
     ("no schema", "{routes: [{name: a, topic: a, middleware: [{validate: {}}], handlers: [{log: {}}]}]}", &[
         "spec.routes[0].middleware[0].validate: has neither of schema and configMapRef; say by exactly one where the JSON Schema is",
@@ -210,7 +210,7 @@ const CASES: &[Case] = &[
         "spec.routes[0].middleware[0].transform: sets and removes nothing; write set, remove or both",
     ]),
     ("a broken dedup", "{routes: [{name: a, topic: a, middleware: [{dedup: {key: 'x +', windowSeconds: 0}}], handlers: [{log: {}}]}]}", &[
-        "spec.routes[0].middleware[0].dedup.key: line 1, column 4: not CEL: the expression ends too early",
+        "spec.routes[0].middleware[0].dedup.key: line 1, column 4: not CEL: \"x +\" ends too early; complete it",
         "spec.routes[0].middleware[0].dedup.windowSeconds: is 0; it must be 1 to 86400",
     ]),
     ("a group's filter knows the params of each route", "{groups: [{name: g, middleware: [{filter: {expression: params.id != ''}}]}], routes: [{name: a, group: g, topic: a, handlers: [{log: {}}]}, {name: b, group: g, topic: 'b/{id}', handlers: [{log: {}}]}]}", &[

@@ -106,8 +106,10 @@ fn run(step: &mut Step<'_, '_>, given: &SqlHandler, text: &str, batch: Batch) ->
     let field = step.field("sql.statement");
     let length = text.chars().count();
     if length > MAX_STATEMENT {
-        step.problems
-            .add(&field, format!("has {length} characters; at most {MAX_STATEMENT} are allowed"));
+        step.problems.add(
+            &field,
+            format!("has {length} characters; at most {MAX_STATEMENT} are allowed; shorten it"),
+        );
     } else if let Some(names) = step.problems.take(&field, statement::binds(text)) {
         check_binds(step, given, &names);
     }
@@ -124,7 +126,10 @@ fn check_binds(step: &mut Step<'_, '_>, given: &SqlHandler, names: &[&str]) {
     }
     for name in given.binds.keys().filter(|name| !names.contains(&name.as_str())) {
         let field = step.field(&format!("sql.binds.{name}"));
-        let hint = hint(name, names.iter().copied());
+        let hint = match hint(name, names.iter().copied()) {
+            none if none.is_empty() => "; use it there, or take the bind away".to_owned(),
+            hint => hint,
+        };
         step.problems.add(field, format!("the statement has no :{name}{hint}"));
     }
 }

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use crate::topic::written_out;
+
 /// MQTT filters, by index.
 #[derive(Default)]
 pub(super) struct FilterTrie<'a> {
@@ -33,7 +35,7 @@ impl<'q> Wanted<'q> {
             "#" => Self::Rest,
             literal => Self::Exactly(literal),
         };
-        filter.split('/').map(level).collect()
+        written_out(filter).split('/').map(level).collect()
     }
 }
 
@@ -48,7 +50,7 @@ impl<'a> FilterTrie<'a> {
 
     fn insert(&mut self, index: usize, filter: &'a str) {
         let mut at = 0;
-        for level in filter.split('/') {
+        for level in written_out(filter).split('/') {
             at = match level {
                 "#" => return self.nodes[at].rests.push(index),
                 "+" => self.nodes[at].any.unwrap_or_else(|| self.add(at, None)),

@@ -13,7 +13,7 @@ use super::{
     spelling,
     tree::{Entry, Node, Position, Value},
 };
-use crate::v1alpha1::rules::is_told_by_compile;
+use crate::v1alpha1::rules::{RESERVED, is_told_by_compile};
 
 mod bounds;
 mod kinds;
@@ -155,6 +155,7 @@ impl Walker {
         let at = if below.is_empty() { field.at } else { field.node.locate(below) };
         let message = match &field.node.value {
             Value::Text(text) => format!("{text:?} {message}"),
+            Value::Map(entries) => format!("{}{message}", culprit(rule, entries)),
             _ => message.to_owned(),
         };
         self.refuse(&format!("{}{below}", field.path), at, message);
@@ -163,6 +164,35 @@ impl Walker {
     fn refuse(&mut self, path: &str, at: Position, message: String) {
         self.faults.push(Fault { at, field: path.to_owned(), message });
     }
+}
+
+/// What of an object breaks a rule, where the rule itself cannot say it.
+fn culprit(rule: &ValidationRule, entries: &[Entry]) -> String {
+    if rule.rule == RESERVED.text {
+        let reserved = entries.iter().find(|entry| entry.key.starts_with("routemq.io/"));
+        return reserved.map_or_else(String::new, |entry| format!("has {:?}, and ", entry.key));
+    }
+    let url = (rule.field_path.as_deref() == Some(".url"))
+        .then(|| entries.iter().find(|entry| entry.key == "url"))
+        .flatten();
+    match url.map(|entry| &entry.node.value) {
+        Some(Value::Text(url)) => format!("{:?} ", place(url)),
+        _ => String::new(),
+    }
+}
+
+/// Scheme and host of what should be a URL: the rest may hold a password or a token.
+fn place(url: &str) -> String {
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), url),
+    };
+    let (login, host) = match rest.rsplit_once('@') {
+        Some((_, host)) => ("…@", host),
+        None => ("", rest),
+    };
+    let host = host.split(['/', '?', '#']).next().unwrap_or_default();
+    format!("{scheme}{login}{host}")
 }
 
 /// The schema of a map's values.
@@ -187,5 +217,23 @@ fn join(path: &str, name: &str) -> String {
         "" => name.to_owned(),
         _ if name.contains(['.', '[', ']', ' ', '/']) => format!("{path}[{name}]"),
         _ => format!("{path}.{name}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::place;
+
+    #[test]
+    fn a_url_is_shown_without_what_may_be_secret() {
+        for (url, shown) in [
+            ("tcp://mosquitto:1883", "tcp://mosquitto:1883"),
+            ("mqtt://user:pa/ss@w@mosquitto:1883/x?y", "mqtt://…@mosquitto:1883"),
+            ("user:secret@mosquitto", "…@mosquitto"),
+            ("ftp://example.com/hook/token?key=1#x", "ftp://example.com"),
+            ("", ""),
+        ] {
+            assert_eq!(place(url), shown, "{url}");
+        }
     }
 }

@@ -28,7 +28,7 @@ pub(super) fn length(source: &str) -> Result<(), ExpressionError> {
     }
     if length > MAX_PAYLOAD_EXPRESSION {
         return Err(ExpressionError::new(format!(
-            "the expression has {length} characters; at most {MAX_PAYLOAD_EXPRESSION} are allowed"
+            "the expression has {length} characters; at most {MAX_PAYLOAD_EXPRESSION} are allowed; shorten it"
         )));
     }
     if most_open(source) > MAX_OPEN {
@@ -53,7 +53,7 @@ fn most_open(source: &str) -> usize {
 }
 
 /// The parser's first complaint, as one line.
-pub(super) fn syntax_error(errors: &ParseErrors) -> ExpressionError {
+pub(super) fn syntax_error(source: &str, errors: &ParseErrors) -> ExpressionError {
     let Some(first) = errors.errors.first() else {
         return ExpressionError::new("the expression is not CEL; rewrite it");
     };
@@ -62,12 +62,24 @@ pub(super) fn syntax_error(errors: &ParseErrors) -> ExpressionError {
     let message = message.strip_prefix("Syntax error: ").unwrap_or(message);
     // The list of what might stand here instead is longer than most expressions.
     let message = message.split(" expecting {").next().unwrap_or_default();
-    let message = message.replace("mismatched input '<EOF>'", "the expression ends too early");
-    ExpressionError::new(format!(
-        "line {}, column {}: not CEL: {message}",
-        line.max(1),
-        column.max(1)
-    ))
+    let (line, column) = (line.max(1), column.max(1));
+    let shown = excerpt(source, usize::try_from(line).unwrap_or(1));
+    let fault = if message.contains("<EOF>") {
+        format!("{shown:?} ends too early; complete it")
+    } else {
+        format!("{message} in {shown:?}; complete what stands before it, or take it away")
+    };
+    ExpressionError::new(format!("line {line}, column {column}: not CEL: {fault}"))
+}
+
+/// The line, or the last one before it that holds anything; shortened.
+fn excerpt(source: &str, line: usize) -> String {
+    const MOST: usize = 60;
+    let lines: Vec<&str> = source.lines().take(line).collect();
+    let text = lines.iter().rev().map(|line| line.trim()).find(|line| !line.is_empty());
+    let text = text.unwrap_or_default();
+    let more = if text.chars().count() > MOST { "…" } else { "" };
+    text.chars().take(MOST).collect::<String>() + more
 }
 
 /// Refuses unknown names and too much nesting.

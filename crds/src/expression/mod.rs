@@ -101,7 +101,8 @@ fn parse(source: &str, scope: &Scope<'_>) -> Result<cel::Program, ExpressionErro
 }
 
 fn parse_here(source: &str, scope: &Scope<'_>) -> Result<cel::Program, ExpressionError> {
-    let program = cel::Program::compile(source).map_err(|errors| check::syntax_error(&errors))?;
+    let program =
+        cel::Program::compile(source).map_err(|errors| check::syntax_error(source, &errors))?;
     check::names(&program, source, scope)?;
     Ok(program)
 }

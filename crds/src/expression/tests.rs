@@ -75,8 +75,14 @@ fn what_is_refused_is_named_with_its_place_and_fix() {
             "line 1, column 30: lists are walked more than 2 deep (all, exists, map, filter); make it simpler",
         ),
         ("Point{x: 1}", "line 1, column 6: there is no type \"Point\"; make a map {...}"),
-        ("1 = 2", "line 1, column 3: not CEL: token recognition error at: '= '"),
-        ("payload.", "line 1, column 9: not CEL: no viable alternative at input '.'"),
+        (
+            "1 = 2",
+            "line 1, column 3: not CEL: token recognition error at: '= ' in \"1 = 2\"; complete what stands before it, or take it away",
+        ),
+        (
+            "payload.",
+            "line 1, column 9: not CEL: no viable alternative at input '.' in \"payload.\"; complete what stands before it, or take it away",
+        ),
     ] {
         assert_eq!(error(source, &PARAMS), message, "{source}");
     }

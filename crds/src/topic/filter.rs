@@ -48,7 +48,7 @@ pub fn filter_covers(wide: &str, narrow: &str) -> bool {
 }
 
 /// A topic has at least one level and is not empty, so these pairs match the same.
-fn written_out(filter: &str) -> &str {
+pub(crate) fn written_out(filter: &str) -> &str {
     match filter {
         "#" => "+/#",
         "/#" => "/+/#",

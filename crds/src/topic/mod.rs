@@ -10,6 +10,7 @@ mod pattern;
 mod tests;
 mod text;
 
+pub(crate) use filter::written_out;
 pub use filter::{filter_covers, filter_matches, filters_overlap};
 pub use join::join;
 pub use parse::PatternError;

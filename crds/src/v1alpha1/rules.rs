@@ -156,7 +156,7 @@ pub(crate) const TRANSFORM: Rule = Rule::new(
 
 pub(crate) const SQL_FORM: Rule = Rule::new(
     "has(self.table) != has(self.statement)",
-    "must have exactly one of table (with columns) and statement (with binds)",
+    "must have exactly one of table (with columns) and statement (with binds): say by one of them what is written",
 );
 
 pub(crate) const SQL_COLUMNS: Rule = Rule::new(

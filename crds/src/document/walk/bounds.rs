@@ -40,10 +40,22 @@ fn length(schema: &JSONSchemaProps, text: &str) -> Option<String> {
             Some("is empty: write at least one character".to_owned())
         }
         (_, Some(most)) if characters > most => {
-            Some(format!("has {characters} characters, at most {most} are allowed: shorten it"))
+            let start = start_of(text);
+            Some(format!(
+                "{start}has {characters} characters, at most {most} are allowed: shorten it"
+            ))
         }
         _ => None,
     }
+}
+
+/// How a long text begins; nothing of a URL, which may hold a password.
+fn start_of(text: &str) -> String {
+    if text.contains("://") {
+        return String::new();
+    }
+    let start: String = text.chars().take(20).collect();
+    format!("{:?} ", start + "…")
 }
 
 fn size(
