@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use clap::Args;
 use routemq_mqtt::{
-    Acks, ConnectionState, Credentials, Delivery, End, FilterState, Login, Publisher, Receiver,
-    Session, SessionConfig, SessionHandle, SessionStatus,
+    Acks, ConnectionState, Credentials, Delivery, End, FilterState, Publisher, Receiver, Session,
+    SessionConfig, SessionHandle, SessionStatus,
 };
-use routemq_worker::config::broker_url;
+use routemq_worker::config::{broker_url, take_login};
 
 use super::{failure::Failure, settings};
 
@@ -28,7 +28,8 @@ impl BrokerArguments {
                 .map_err(|fix| Failure::input(format!("--broker {written:?}: {fix}")))?,
             None => settings.broker,
         };
-        let credentials = take_login(&mut url).unwrap_or(settings.credentials);
+        let named = take_login(&mut url).map(Credentials::Static);
+        let credentials = named.unwrap_or(settings.credentials);
         let client = format!("routemq-{what}-{:08x}", fastrand::u32(..));
         let mut config = SessionConfig::new(url, client);
         config.credentials = credentials;
@@ -53,28 +54,6 @@ struct Nobody;
 
 impl Receiver for Nobody {
     fn deliver(&mut self, _delivery: Delivery) {}
-}
-
-/// `mqtt://user:password@host`: the login goes with CONNECT, not into messages about the URL.
-fn take_login(url: &mut url::Url) -> Option<Credentials> {
-    let decoded = |text: &str| percent_decoded(text).filter(|text| !text.is_empty());
-    let username = decoded(url.username());
-    let password = url.password().and_then(decoded);
-    let login = Login { username, password };
-    let _ = (url.set_username(""), url.set_password(None));
-    (login != Login::default()).then_some(Credentials::Static(login))
-}
-
-fn percent_decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        let hex = (first == b'%').then(|| after.get(..2)).flatten();
-        let byte = hex.and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
-        bytes.push(byte.unwrap_or(first));
-        rest = if byte.is_some() { &after[2..] } else { after };
-    }
-    String::from_utf8(bytes).ok()
 }
 
 /// Connects, or says in one line why not: a command does not try for ever.
@@ -117,18 +96,4 @@ pub(crate) async fn granted(session: &SessionHandle, filters: &[String]) -> Resu
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_login_in_the_url_goes_with_connect() {
-        let mut url = url::Url::parse("mqtt://me:p%40ss@broker:1884").unwrap();
-        let Some(Credentials::Static(login)) = take_login(&mut url) else { panic!("no login") };
-        assert_eq!(login.username.as_deref(), Some("me"));
-        assert_eq!(login.password.as_deref(), Some("p@ss"));
-        assert_eq!(url.as_str(), "mqtt://broker:1884");
-    }
 }

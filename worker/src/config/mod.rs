@@ -11,4 +11,4 @@ mod settings;
 pub use database::DatabaseSetting;
 pub use environment::{Environment, EnvironmentError};
 pub use log::{LogFormat, LogSettings};
-pub use settings::{BadSetting, Settings, broker_url};
+pub use settings::{BadSetting, Settings, broker_url, take_login};

@@ -8,9 +8,9 @@ use super::{DatabaseSetting, Environment, LogSettings};
 /// What the environment gives where a spec leaves something out.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// `MQTT_BROKER` and `MQTT_PORT`. Default `mqtt://localhost:1883`.
+    /// `MQTT_BROKER` and `MQTT_PORT`, without a login. Default `mqtt://localhost:1883`.
     pub broker: Url,
-    /// `MQTT_USERNAME` and `MQTT_PASSWORD`; either may be missing.
+    /// The login in `MQTT_BROKER`, else `MQTT_USERNAME` and `MQTT_PASSWORD`; of each either may be missing.
     pub credentials: Credentials,
     /// `MQTT_CLIENT_ID`: what every client identifier begins with. Default `mqtt-framework-main`.
     pub client_id: String,
@@ -58,8 +58,9 @@ impl Settings {
         let (log, bad_log) = LogSettings::read(environment);
         bad.extend(bad_log);
         match (broker, client_id) {
-            (Some(broker), Some(client_id)) if bad.is_empty() => {
-                let credentials = credentials(environment);
+            (Some(mut broker), Some(client_id)) if bad.is_empty() => {
+                let named = take_login(&mut broker).map(Credentials::Static);
+                let credentials = named.unwrap_or_else(|| credentials(environment));
                 Ok(Self { broker, credentials, client_id, share, database, log })
             }
             _ => Err(bad),
@@ -74,8 +75,9 @@ fn keep<T>(read: Result<T, BadSetting>, bad: &mut Vec<BadSetting>) -> Option<T> 
 /// `MQTT_BROKER` is a host, a `host:port` or a whole URL; `MQTT_PORT` fills in what it leaves out.
 fn broker(environment: &Environment) -> Result<Url, BadSetting> {
     let written = environment.get("MQTT_BROKER").unwrap_or("localhost");
-    let mut url =
-        broker_url(written).map_err(|fix| BadSetting::new("MQTT_BROKER", written, fix))?;
+    // It may hold a password.
+    let shown = written.rsplit('@').next().unwrap_or_default();
+    let mut url = broker_url(written).map_err(|fix| BadSetting::new("MQTT_BROKER", shown, fix))?;
     if url.port().is_none() && environment.get("MQTT_PORT").is_some() {
         let port = port(environment, "MQTT_PORT", 1883)?;
         let _ = url.set_port(Some(port));
@@ -95,6 +97,29 @@ pub fn broker_url(written: &str) -> Result<Url, &'static str> {
     let url = Url::parse(&whole).map_err(|_| FIX)?;
     let known = matches!(url.scheme(), "mqtt" | "mqtts" | "ws" | "wss");
     if known && url.host_str().is_some_and(|host| !host.is_empty()) { Ok(url) } else { Err(FIX) }
+}
+
+/// Takes the login out of `mqtt://user:password@host`: it goes with CONNECT, not into messages about the URL. `None`: there is none.
+pub fn take_login(url: &mut Url) -> Option<Login> {
+    let decoded = |text: &str| percent_decoded(text).filter(|text| !text.is_empty());
+    let username = decoded(url.username());
+    let password = url.password().and_then(decoded);
+    let login = Login { username, password };
+    let _ = (url.set_username(""), url.set_password(None));
+    (login != Login::default()).then_some(login)
+}
+
+/// `None`: what comes out is not UTF-8.
+fn percent_decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let hex = (first == b'%').then(|| after.get(..2)).flatten();
+        let byte = hex.and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
+        bytes.push(byte.unwrap_or(first));
+        rest = if byte.is_some() { &after[2..] } else { after };
+    }
+    String::from_utf8(bytes).ok()
 }
 
 pub(super) fn port(

@@ -40,6 +40,24 @@ fn a_broker_is_a_host_a_host_with_port_or_a_url() {
 }
 
 #[test]
+fn a_login_in_the_brokers_url_is_used_and_not_shown() {
+    let settings =
+        settings(&[("MQTT_BROKER", "mqtt://me:p%40ss@broker:1884"), ("MQTT_USERNAME", "another")])
+            .unwrap();
+    let Credentials::Static(login) = settings.credentials else { panic!("no login") };
+    assert_eq!(login.username.as_deref(), Some("me"));
+    assert_eq!(login.password.as_deref(), Some("p@ss"));
+    assert_eq!(settings.broker.as_str(), "mqtt://broker:1884");
+}
+
+#[test]
+fn a_bad_url_is_told_without_its_password() {
+    let bad = settings(&[("MQTT_BROKER", "http://me:s3cret@broker")]).unwrap_err();
+    let said = bad[0].to_string();
+    assert!(!said.contains("s3cret") && said.contains("broker"), "{said}");
+}
+
+#[test]
 fn a_database_is_a_url_or_parts_or_none() {
     type Row<'a> = (&'a str, &'a [(&'a str, &'a str)], Option<&'a str>);
     let rows: &[Row<'_>] = &[
