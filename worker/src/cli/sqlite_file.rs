@@ -1,7 +1,7 @@
 //! The SQLite file of a command: as given, or one in `.routemq`.
 
 use std::{
-    fs,
+    fs::{self, OpenOptions},
     path::{Path, PathBuf},
 };
 
@@ -60,7 +60,17 @@ impl Place {
                 self.option
             )));
         }
-        Ok(File { path })
+        // An empty file is a database: SQLite would make one too.
+        let opened = OpenOptions::new().append(true).create(true).open(&path);
+        match opened {
+            Ok(_) => Ok(File { path }),
+            Err(error) => Err(Failure::world(format!(
+                "the database {} cannot be written: allow it (chmod u+w), or name another file with {}",
+                path.display(),
+                self.option
+            ))
+            .because(&error)),
+        }
     }
 }
 

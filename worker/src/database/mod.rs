@@ -190,8 +190,8 @@ impl Database {
         StatementRunner::new(Arc::clone(&self.inner), statement)
     }
 
-    /// Creates the tables that the inserts name and the database lacks (SQLite only: what `dev` needs). Gives the names of
-    /// those it made.
+    /// Creates the tables and columns that the inserts name and the database lacks (SQLite only: what `dev` needs). Gives the
+    /// names of those it made (`table`, or `table.column` where the table was there).
     ///
     /// # Errors
     /// The database is another one, or refuses.

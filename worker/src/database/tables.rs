@@ -1,4 +1,4 @@
-//! Makes the tables that `dev` needs, so that a first route works without a line of SQL.
+//! Makes the tables and columns that `dev` needs, so that a first route, and the next field of it, works without a line of SQL.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ struct Wanted<'a> {
     keys: Vec<&'a [String]>,
 }
 
-/// Creates what is missing; gives the names.
+/// Creates what is missing; gives the names: `table`, or `table.column` where the table was there.
 pub(crate) async fn create_missing(
     pool: &Pool<SqliteConnector>,
     inserts: &[&Insert],
@@ -34,9 +34,68 @@ async fn create_each(
             let text = AssertSqlSafe(create_text(table, &wanted));
             sqlx::raw_sql(text).execute(&mut *connection).await?;
             created.push(table.to_owned());
+            continue;
+        }
+        let there = columns(connection, table).await?;
+        for column in missing(&wanted, &there) {
+            let text = AssertSqlSafe(add_text(table, column));
+            sqlx::raw_sql(text).execute(&mut *connection).await?;
+            created.push(format!("{table}.{column}"));
+        }
+        for key in missing_keys(&wanted, &unique(connection, table).await?) {
+            let text = AssertSqlSafe(index_text(table, key));
+            sqlx::raw_sql(text).execute(&mut *connection).await?;
+            created.push(format!("{table} ({})", key.join(", ")));
         }
     }
     Ok(created)
+}
+
+/// The columns of a table, or of a view.
+async fn columns(connection: &mut SqliteConnection, table: &str) -> Result<Vec<String>, Fault> {
+    let name = table.rsplit('.').next().unwrap_or(table);
+    let found = sqlx::query_scalar("SELECT name FROM pragma_table_info(?)").bind(name);
+    Ok(found.fetch_all(connection).await?)
+}
+
+/// The columns of each unique index, in lower case and sorted, with commas between.
+async fn unique(connection: &mut SqliteConnection, table: &str) -> Result<Vec<String>, Fault> {
+    let name = table.rsplit('.').next().unwrap_or(table);
+    let found = sqlx::query_scalar(
+        "SELECT (SELECT group_concat(lower(name)) FROM (SELECT name FROM pragma_index_info(list.name) ORDER BY lower(name))) \
+         FROM pragma_index_list(?) AS list WHERE list.\"unique\" AND NOT list.partial",
+    );
+    Ok(found.bind(name).fetch_all(connection).await?)
+}
+
+/// Without a unique index over its key a row cannot be ignored or updated.
+fn missing_keys<'a>(wanted: &Wanted<'a>, there: &[String]) -> Vec<&'a [String]> {
+    let lacks = |key: &&&[String]| {
+        let mut names: Vec<String> = key.iter().map(|name| name.to_ascii_lowercase()).collect();
+        names.sort();
+        !there.contains(&names.join(","))
+    };
+    wanted.keys.iter().filter(lacks).copied().collect()
+}
+
+fn index_text(table: &str, key: &[String]) -> String {
+    let quote = |name: &String| Dialect::Sqlite.quote(name);
+    let columns: Vec<String> = key.iter().map(quote).collect();
+    let name = Dialect::Sqlite.quote(&format!("{}_{}", table.replace('.', "_"), key.join("_")));
+    let table = Dialect::Sqlite.quote_table(table);
+    format!("CREATE UNIQUE INDEX IF NOT EXISTS {name} ON {table} ({})", columns.join(", "))
+}
+
+/// SQLite compares the names of columns without case.
+fn missing<'a>(wanted: &Wanted<'a>, there: &[String]) -> Vec<&'a str> {
+    let lacks = |column: &&&str| !there.iter().any(|other| other.eq_ignore_ascii_case(column));
+    wanted.columns.iter().filter(lacks).copied().collect()
+}
+
+/// Earlier rows have NULL there.
+fn add_text(table: &str, column: &str) -> String {
+    let (table, column) = (Dialect::Sqlite.quote_table(table), Dialect::Sqlite.quote(column));
+    format!("ALTER TABLE {table} ADD COLUMN {column}")
 }
 
 async fn exists(connection: &mut SqliteConnection, table: &str) -> Result<bool, Fault> {

@@ -176,6 +176,21 @@ async fn missing_tables_are_made_once_with_their_keys() {
 }
 
 #[tokio::test]
+async fn missing_columns_and_keys_are_added_and_earlier_rows_stay() {
+    let database = memory().await;
+    run(&database, "CREATE TABLE t (id INTEGER PRIMARY KEY, \"K\")").await;
+    run(&database, "INSERT INTO t (k) VALUES (1)").await;
+    let wanted = insert("t", &["k", "v"], OnConflict::Update, &["k"]);
+    assert_eq!(database.create_missing_tables(&[&wanted]).await.unwrap(), ["t.v", "t (k)"]);
+    assert!(database.create_missing_tables(&[&wanted]).await.unwrap().is_empty());
+    let inserter = database.inserter(&wanted);
+    inserter.write(row(1, "again")).await.unwrap();
+    inserter.write(row(2, "new")).await.unwrap();
+    let rows = json(&database, "SELECT k AS k, v FROM t ORDER BY k").await;
+    assert_eq!(rows, [r#"{"k":1,"v":"again"}"#, r#"{"k":2,"v":"new"}"#]);
+}
+
+#[tokio::test]
 async fn a_lock_that_is_not_granted_is_transient() {
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", folder.path().join("a.db").display());

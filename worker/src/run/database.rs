@@ -86,8 +86,8 @@ impl Connection {
             return Ok(());
         }
         let made = self.database.create_missing_tables(&inserts(table)).await?;
-        for table in made {
-            tracing::info!(table, database = %self.database.place(), "created a table");
+        for name in made {
+            tracing::info!(name, database = %self.database.place(), "created a table or column");
         }
         Ok(())
     }

@@ -1,10 +1,16 @@
 //! `routemq dev`: the main job, end to end.
 
-use std::{fs, net::TcpListener, path::Path};
+use std::{
+    fs,
+    net::TcpListener,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use sqlx::{Connection, Row, SqliteConnection};
 
-use crate::program::{Running, command, repository, run_in};
+use crate::program::{Running, command, ended, repository, run_in};
 
 /// A folder with a copy of the quickstart's route.
 fn place() -> tempfile::TempDir {
@@ -151,7 +157,7 @@ fn what_cannot_start_is_one_line_with_the_way_out() {
     fs::create_dir(folder.path().join("folder")).unwrap();
     let rows: &[(&str, &[&str], i32, &[&str])] = &[
         ("a port in use", &["routes", "--port", &port], 3, &["is in use", "--port 0"]),
-        ("a missing file", &["nowhere.yaml", "--port", "0"], 1, &[]),
+        ("a missing file", &["nowhere.yaml", "--port", "0"], 1, &["problem"]),
         (
             "a file that is no database",
             &["routes", "--port", "0", "--database", "not-a-database"],
@@ -181,6 +187,63 @@ fn what_cannot_start_is_one_line_with_the_way_out() {
         }
         assert!(!ended.err.contains("panicked"), "{case}: {}", ended.err);
     }
+}
+
+/// `dev` as somebody whom file permissions bind: root would write all the same.
+fn bound(folder: &Path, arguments: &[&str]) -> Command {
+    let plain = command(folder, arguments);
+    if !fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0) {
+        return plain;
+    }
+    let mut bound = Command::new("setpriv");
+    bound.args(["--bounding-set", "-dac_override,-dac_read_search", "--inh-caps", "-all"]);
+    bound.arg(plain.get_program()).args(plain.get_args()).current_dir(folder);
+    bound.env_clear().env("RUST_BACKTRACE", "1").stdin(Stdio::null());
+    bound
+}
+
+#[test]
+fn a_database_that_may_not_be_written_is_one_line_with_the_way_out() {
+    let folder = place();
+    let path = folder.path().join("rows.db");
+    fs::write(&path, "").unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).unwrap();
+    let arguments = ["dev", "routes", "--port", "0", "--database", "rows.db"];
+    let ended = ended(&mut bound(folder.path(), &arguments));
+    assert_eq!((ended.code, ended.err.lines().count()), (3, 1), "{}", ended.err);
+    for words in ["rows.db", "cannot be written", "chmod u+w", "--database"] {
+        assert!(ended.err.contains(words), "{words}: {}", ended.err);
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named_with_its_problem() {
+    let folder = place();
+    let ended = run_in(folder.path(), &["dev", "nowhere.yaml", "--port", "0"]);
+    assert_eq!(ended.code, 1, "{}", ended.err);
+    let said = format!("{}{}", ended.out, ended.err);
+    assert!(said.contains("nowhere.yaml") && said.contains("no such file or folder"), "{said}");
+    assert!(!said.contains("panicked"), "{said}");
+}
+
+#[tokio::test]
+async fn a_column_that_a_saved_route_adds_is_added_to_the_table() {
+    let folder = place();
+    let file = folder.path().join("routes/devices.yaml");
+    let route = fs::read_to_string(&file).unwrap();
+    let (mut dev, broker) = start(folder.path(), &[]);
+    publish(folder.path(), &broker, "devices/control/d-1", r#"{"command":"restart"}"#);
+    dev.wait_for("+1 device_commands");
+    let more = "command: payload.command\n              reason: \"'none'\"";
+    fs::write(&file, route.replacen("command: payload.command\n", &format!("{more}\n"), 1))
+        .unwrap();
+    dev.wait_for("reloaded: fleet.devices");
+    publish(folder.path(), &broker, "devices/control/d-2", r#"{"command":"restart"}"#);
+    dev.wait_for("+1 device_commands");
+    dev.interrupt();
+    assert_eq!(dev.end().0, 0);
+    let stored = rows(&folder.path().join(".routemq/dev.db")).await;
+    assert_eq!(stored.len(), 2, "{stored:?}");
 }
 
 #[test]
