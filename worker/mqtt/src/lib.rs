@@ -28,6 +28,7 @@ mod connect;
 mod exactly_once;
 mod ledger;
 mod link;
+mod memory;
 mod outage;
 mod pulse;
 mod reason;

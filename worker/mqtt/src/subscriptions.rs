@@ -31,6 +31,8 @@ pub(crate) struct Subscriptions {
     queue: VecDeque<Request>,
     asked: HashMap<u16, Request>,
     changed: bool,
+    /// How often it was said what is wanted.
+    number: u64,
 }
 
 #[derive(Debug)]
@@ -56,6 +58,7 @@ impl Subscriptions {
     /// The filters to hold from now on. New ones are asked for before gone ones are left, so that no
     /// message falls between two filters that overlap.
     pub(crate) fn want(&mut self, wanted: Vec<Subscription>) {
+        self.number += 1;
         let names: Vec<String> = wanted.iter().map(|wish| wish.filter.clone()).collect();
         for wish in wanted {
             self.join(wish);
@@ -156,6 +159,17 @@ impl Subscriptions {
             }
         }
         self.changed = true;
+    }
+
+    /// The filters that are wanted, sorted, and their number.
+    pub(crate) fn wanted(&self) -> (u64, Vec<String>) {
+        let wanted = self.entries.iter().filter(|(_, entry)| entry.wanted.is_some());
+        (self.number, wanted.map(|(name, _)| name.clone()).collect())
+    }
+
+    /// Another one whenever other filters may be wanted.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
     }
 
     /// The next thing to ask for; the caller sends it under `id`.

@@ -165,6 +165,37 @@ async fn a_change_of_filters_under_load_loses_nothing() {
 }
 
 #[tokio::test]
+async fn what_a_predecessor_held_and_nobody_wants_is_left() {
+    let broker = Mosquitto::start().await;
+    let wide = || filter("$share/g/a/#", QoS::AtLeastOnce, 1);
+    let first = Listener::eager(config(broker.port, "worker"));
+    first.handle.subscribe_to(vec![wide(), filter("b", QoS::AtLeastOnce, 2)]).await;
+    first.status("settled", settled).await;
+    first.handle.barrier().await;
+    first.handle.stop(End::Keep, SOON).await;
+
+    let publisher = Publisher::spawn(config(broker.port, "sender"));
+    publish_all(&publisher, "b", 0..10).await;
+    let second = Listener::eager(config(broker.port, "worker"));
+    second.handle.subscribe_to(vec![wide()]).await;
+    second.count(10).await;
+    let alone = |status: &SessionStatus| settled(status) && status.filters.len() == 1;
+    second.status("what the first one held is gone", alone).await;
+    second.handle.barrier().await;
+    let lost = publisher.publish(message("b", "x", QoS::AtLeastOnce)).await;
+    assert_eq!(lost, Ok(Published { no_subscribers: true }));
+    second.handle.stop(End::Discard, SOON).await;
+
+    let reader = Listener::eager(config(broker.port, "reader"));
+    reader.handle.subscribe_to(vec![filter("routemq/+/+", QoS::AtLeastOnce, 1)]).await;
+    reader.status("settled", settled).await;
+    let stranger = Listener::eager(config(broker.port, "worker"));
+    stranger.handle.subscribe_to(vec![wide()]).await;
+    stranger.status("settled", settled).await;
+    assert_eq!(stranger.handle.status().borrow().filters.len(), 1);
+}
+
+#[tokio::test]
 async fn a_barrier_that_the_access_rules_forbid_is_replaced_by_quiet() {
     let rules = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(rules.path(), "topic readwrite a/#\n").unwrap();

@@ -81,11 +81,25 @@ pub(crate) fn pingreq(out: &mut BytesMut) {
     out.put_u16(0xC000);
 }
 
+/// What a SUBSCRIBE asks for beside the filter.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ask {
+    /// Whether copies shall name the subscription.
+    pub(crate) identifier: bool,
+    /// Whether retained messages shall come though the subscription is there already.
+    pub(crate) retained_again: bool,
+}
+
+impl Ask {
+    /// Of the session's own topic.
+    pub(crate) const OWN: Self = Self { identifier: false, retained_again: true };
+}
+
 /// SUBSCRIBE to one filter: the identifier belongs to the packet.
 pub(crate) fn subscribe(
     id: u16,
     wanted: &Subscription,
-    with_identifier: bool,
+    ask: Ask,
     out: &mut BytesMut,
 ) -> Result<(), Unwritable> {
     if wanted.filter.len() > usize::from(u16::MAX) {
@@ -100,11 +114,13 @@ pub(crate) fn subscribe(
         // share (mosquitto before 2.0.13 sends it all the same).
         retain_forward_rule: if wanted.filter.starts_with("$share/") {
             RetainForwardRule::Never
+        } else if ask.retained_again {
+            RetainForwardRule::OnEverySubscribe
         } else {
             RetainForwardRule::OnNewSubscribe
         },
     };
-    let properties = (with_identifier && wanted.identifier != 0).then(|| SubscribeProperties {
+    let properties = (ask.identifier && wanted.identifier != 0).then(|| SubscribeProperties {
         id: Some(wanted.identifier as usize),
         user_properties: Vec::new(),
     });

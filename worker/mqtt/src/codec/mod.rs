@@ -17,8 +17,8 @@ use rumqttc::v5::mqttbytes::v5::{ConnAck, Packet};
 
 pub(crate) use self::{
     encode::{
-        Outbound, ack, ack_with_reason, connect, disconnect, encode_publish, pingreq, subscribe,
-        unsubscribe,
+        Ask, Outbound, ack, ack_with_reason, connect, disconnect, encode_publish, pingreq,
+        subscribe, unsubscribe,
     },
     frame::{Frame, Kind, next_frame, split_first, split_frames},
     publish::Received,

@@ -322,6 +322,9 @@ impl<R: Receiver> Driver<R> {
             self.protocol.done(token);
         }
         self.protocol.pay(&mut link.out);
+        if stop.end == End::Discard {
+            self.protocol.forget(&mut link.out);
+        }
         codec::disconnect(0, stop.end == End::Discard, &mut link.out);
         self.said_goodbye = timeout(stop.patience, link.finish()).await.is_ok();
         if !self.said_goodbye {

@@ -171,8 +171,9 @@ impl SessionHandle {
     /// unsubscribes what is gone. Survives reconnects. Watch [`Self::status`] for the answers; when this returns,
     /// the status names every wanted filter.
     ///
-    /// A resumed session may hold filters that this run was never told of: MQTT has no way to list them. To leave
-    /// those of a predecessor, see [`Self::leave`].
+    /// A resumed session may hold filters that this run was never told of: MQTT has no way to list them. What its predecessor
+    /// has noted with the broker (the retained message of the barrier's topic) is left after the first barrier; to leave
+    /// others, see [`Self::leave`].
     pub async fn subscribe_to(&self, wanted: Vec<Subscription>) {
         self.ask(|reply| Command::Want(wanted, reply)).await;
     }

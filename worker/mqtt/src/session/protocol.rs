@@ -15,6 +15,7 @@ use crate::{
     exactly_once::ExactlyOnce,
     ledger::{Debt, Ledger},
     link::Lost,
+    memory::{Memory, own_text},
     reason,
     subscriptions::Subscriptions,
     surplus::Surplus,
@@ -28,6 +29,7 @@ pub(super) struct Protocol<R> {
     exactly_once: ExactlyOnce,
     pub(super) subscriptions: Subscriptions,
     barrier: Barrier,
+    memory: Memory,
     /// Callers of `barrier()` whose message is not sent yet, and those whose message is under way.
     waiting: Vec<oneshot::Sender<bool>>,
     covered: Vec<oneshot::Sender<bool>>,
@@ -54,6 +56,7 @@ impl<R: Receiver> Protocol<R> {
             exactly_once: ExactlyOnce::default(),
             subscriptions: Subscriptions::default(),
             barrier: Barrier::new(&config.barrier_prefix, &config.client_id, fastrand::u64(..)),
+            memory: Memory::new(!config.clean_start && !config.session_expiry.is_zero()),
             waiting: Vec::new(),
             covered: Vec::new(),
             receive_maximum: usize::from(config.receive_maximum.max(1)),
@@ -76,6 +79,7 @@ impl<R: Receiver> Protocol<R> {
         self.surplus.clear();
         self.exactly_once.begin(accepted.session_present);
         self.barrier.begin();
+        self.memory.connected(accepted.session_present, accepted.retain);
         self.identifiers = accepted.offers.identifiers;
         self.subscriptions.connected(accepted.session_present, accepted.offers);
         (self.idle_since, self.unanswered_since) = (None, None);
@@ -152,11 +156,23 @@ impl<R: Receiver> Protocol<R> {
             if let Some(token) = token {
                 self.ledger.done(token);
             }
-            if let Some(passed) = self.barrier.heard(&publish.payload) {
-                self.passed(passed);
+            if publish.topic == self.barrier.topic() {
+                self.heard(&publish);
             }
         } else if self.taking {
             self.receiver.deliver(Delivery { publish, token });
+        }
+    }
+
+    /// A message of the session's own topic.
+    fn heard(&mut self, publish: &Publish) {
+        if publish.retain {
+            self.memory.heard(&publish.payload);
+        } else if let Some(passed) = self.barrier.heard(own_text(&publish.payload)) {
+            let (number, held) = self.subscriptions.wanted();
+            let strangers = self.memory.passed(number, &held);
+            self.subscriptions.leave_behind(strangers);
+            self.passed(passed);
         }
     }
 

@@ -185,6 +185,8 @@ impl Peer {
 
     pub async fn echo(&mut self, mut barrier: Publish) {
         barrier.pkid = 60_000;
+        // Only a new subscription gets a message as a retained one (MQTT-3.3.1-12).
+        barrier.retain = false;
         self.send(Packet::Publish(barrier)).await;
         assert_eq!(self.acks(1).await, [("PUBACK", 60_000)]);
     }

@@ -9,7 +9,7 @@ use super::{Protocol, Receiver, SessionStatus, Subscription};
 use crate::{
     QoS,
     barrier::Passed,
-    codec::{self, Kind, Outbound},
+    codec::{self, Ask, Kind, Outbound},
     ledger::Debt,
     link::Lost,
     subscriptions::Request,
@@ -68,7 +68,13 @@ impl<R: Receiver> Protocol<R> {
     }
 
     fn wants_barrier(&self) -> bool {
-        !self.waiting.is_empty() || self.subscriptions.wants_barrier()
+        !self.waiting.is_empty() || self.subscriptions.wants_barrier() || self.forgets()
+    }
+
+    /// Whether the broker remembers something else than what is held.
+    fn forgets(&self) -> bool {
+        let number = self.subscriptions.number();
+        number > 0 && !self.barrier.is_refused() && self.memory.wants(number)
     }
 
     fn send_requests(&mut self, out: &mut BytesMut) {
@@ -82,7 +88,10 @@ impl<R: Receiver> Protocol<R> {
             let Some((id, request)) = self.subscriptions.next_request(|| id) else { return };
             self.last_id = id;
             let written = match &request {
-                Request::Subscribe(wish) => codec::subscribe(id, wish, self.identifiers, out),
+                Request::Subscribe(wish) => {
+                    let ask = Ask { identifier: self.identifiers, retained_again: false };
+                    codec::subscribe(id, wish, ask, out)
+                }
                 Request::Unsubscribe(filter) => codec::unsubscribe(id, filter, out),
             };
             if written.is_err() {
@@ -105,7 +114,7 @@ impl<R: Receiver> Protocol<R> {
             identifier: 0,
         };
         self.barrier.asked(id);
-        if codec::subscribe(id, &own, false, out).is_err() {
+        if codec::subscribe(id, &own, Ask::OWN, out).is_err() {
             // Longer than a topic may be: as good as refused.
             self.barrier.suback(id, 0x8F);
         }
@@ -121,17 +130,35 @@ impl<R: Receiver> Protocol<R> {
         self.subscriptions.cover(self.barrier.number());
         self.covered.append(&mut self.waiting);
         if publishes {
-            let payload = Bytes::from(self.barrier.payload());
+            let (number, held) = self.subscriptions.wanted();
+            let (text, retain) = self.memory.write(self.barrier.payload(), number, &held);
+            let payload = Bytes::from(text);
             let message = Outbound {
                 topic: self.barrier.topic(),
                 payload: &payload,
                 qos: QoS::AtLeastOnce,
-                retain: false,
+                retain,
                 properties: None,
             };
             // The topic was short enough to subscribe to.
             let _ = codec::encode_publish(&message, id, out);
         }
+    }
+
+    /// The session ends for good: the broker need not remember what it held.
+    pub(in crate::session) fn forget(&mut self, out: &mut BytesMut) {
+        if !self.memory.is_kept() || self.barrier.is_refused() {
+            return;
+        }
+        let message = Outbound {
+            topic: self.barrier.topic(),
+            payload: &Bytes::new(),
+            qos: QoS::AtMostOnce,
+            retain: true,
+            properties: None,
+        };
+        // The topic was short enough to subscribe to.
+        let _ = codec::encode_publish(&message, 0, out);
     }
 
     pub(super) fn passed(&mut self, passed: Passed) {
