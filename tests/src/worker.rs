@@ -14,6 +14,8 @@ use crate::{Directory, Launch, Process, Signal};
 pub struct WorkerConfig {
     /// The documents: one file's content.
     pub routes: String,
+    /// A file or folder to run on instead.
+    pub documents: Option<PathBuf>,
     /// `MQTT_BROKER`.
     pub broker: Option<String>,
     /// `DATABASE_URL`.
@@ -58,7 +60,7 @@ impl WorkerProcess {
         if let Some(slot) = config.slot {
             launch = launch.arg("--slot").arg(slot.to_string());
         }
-        launch = launch.arg(&routes);
+        launch = launch.arg(config.documents.as_ref().unwrap_or(&routes));
         let process = launch.start(&directory.path().join("output"));
         Self { process, launch, routes, directory }
     }

@@ -142,6 +142,19 @@ impl Bed {
         running
     }
 
+    /// Waits until the broker keeps so many sessions of workers.
+    pub(crate) async fn sessions_are(&self, count: usize) {
+        eventually("sessions of slots that are no more have ended", PATIENCE, async || {
+            // With workers comes their publisher, and maybe the client that asks.
+            let others = usize::from(count > 0);
+            let sessions: usize = self.broker.sys("clients/total").await.parse().unwrap();
+            ensure((count + others..=count + others + 1).contains(&sessions), || {
+                format!("{sessions} sessions")
+            })
+        })
+        .await;
+    }
+
     /// Publishes `numbers`, each the payload of a message, spread over the topics `<prefix>/0` … `<prefix>/9`.
     pub(crate) async fn publish(&self, prefix: &str, numbers: std::ops::Range<u32>) {
         let mut client = self.broker.client(&format!("publisher-{}", fastrand::u32(..))).await;

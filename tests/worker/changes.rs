@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use routemq_tests::{ensure, eventually};
-use routemq_worker::run::{Change, Running};
+use routemq_worker::run::{Change, Running, totals};
 
-use crate::bed::{Bed, PATIENCE, load, settled, yaml};
+use crate::bed::{Bed, load, settled, yaml};
 
 type Routes = &'static [(&'static str, &'static str, u32)];
 
@@ -120,12 +119,7 @@ async fn fewer_workers_drain_their_sessions_and_leave_none_behind() {
     tokio::join!(bed.publish("d", 0..2000), change);
     bed.tally.reaches(2000).await;
     bed.tally.each_once(2000);
-    eventually("two sessions have ended", PATIENCE, async || {
-        // The survivor, its publisher, and maybe the client that asks.
-        let sessions = bed.broker.sys("clients/total").await;
-        ensure(sessions == "2" || sessions == "3", || format!("{sessions} sessions"))
-    })
-    .await;
+    bed.sessions_are(1).await;
     tokio::time::timeout(Duration::from_secs(20), running.stop()).await.unwrap();
 }
 
@@ -140,4 +134,107 @@ async fn more_workers_join_the_share() {
     running.stop().await;
     bed.tally.each_once(300);
     assert_eq!(bed.tally.by_slot().len(), 3);
+}
+
+fn with(yaml: &str, field: &str) -> String {
+    yaml.replace("spec:\n", &format!("spec:\n  {field}\n"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_share_that_changes_its_name_under_load_loses_nothing_and_doubles_only_meanwhile() {
+    let bed = Bed::start().await;
+    let shares = [
+        with(&yaml(2, "", NARROW), "shareName: first"),
+        with(&yaml(2, "", NARROW), "shareName: second"),
+        with(&yaml(1, "", NARROW), "shared: false"),
+        yaml(2, "", NARROW),
+    ];
+    let mut running = bed.run(&shares[0]).await;
+    let changes = async {
+        for (done, yaml) in (500..).step_by(500).zip(&shares[1..]) {
+            bed.tally.reaches(done).await;
+            assert_eq!(apply(&mut running, yaml).await, ["fleet.devices swapped"]);
+        }
+    };
+    tokio::join!(bed.publish("d", 0..3000), changes);
+    bed.tally.reaches(3000).await;
+    settled(&running).await;
+    bed.publish("d", 3000..3200).await;
+    bed.tally.reaches(3200).await;
+    running.stop().await;
+    let late = |seen: &&crate::bed::Seen| seen.payload.parse::<u32>().unwrap() >= 3000;
+    let last = bed.tally.all().iter().filter(late).count();
+    assert_eq!(last, 200, "an old share's filter is still subscribed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fewer_workers_with_another_connection_leave_no_session_and_lose_nothing() {
+    let bed = Bed::start().await;
+    let slow: Routes = &[("narrow", "d/{id}", 1)];
+    let mut running = bed.run(&yaml(3, "", slow)).await;
+    let change = async {
+        bed.tally.reaches(200).await;
+        let changed = apply(&mut running, &yaml(1, "concurrency: 3", slow)).await;
+        assert_eq!(changed, ["fleet.devices restarted"]);
+    };
+    tokio::join!(bed.publish("d", 0..2000), change);
+    bed.tally.reaches(2000).await;
+    bed.tally.each_once(2000);
+    bed.sessions_are(1).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_that_goes_with_the_old_connection_is_finished_and_unsubscribed() {
+    let bed = Bed::start().await;
+    let both: Routes = &[("narrow", "d/{id}", 0), ("gone", "e/{id}", 20)];
+    let mut running = bed.run(&yaml(1, "concurrency: 2", both)).await;
+    bed.publish("e", 0..300).await;
+    let restarted = apply(&mut running, &yaml(1, "concurrency: 3", NARROW)).await;
+    assert_eq!(restarted, ["fleet.devices restarted"]);
+    bed.tally.reaches(300).await;
+    settled(&running).await;
+    bed.publish("e", 300..310).await;
+    bed.publish("d", 310..320).await;
+    bed.tally.reaches(310).await;
+    let totals = totals(&running.stop().await);
+    bed.tally.each_once(310);
+    assert_eq!(totals.unmatched, 0, "the gone filter is still subscribed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_brokers_workers_drain_what_the_old_one_holds() {
+    let (old, new) = (Bed::start().await, Bed::start().await);
+    let at = |bed: &Bed| {
+        let yaml = yaml(2, "concurrency: 2", &[("narrow", "d/{id}", 5)]);
+        with(&yaml, &format!("broker: {{url: \"{}\"}}", bed.broker.url()))
+    };
+    let mut running = old.run(&at(&old)).await;
+    old.publish("d", 0..500).await;
+    assert!(old.tally.times().len() < 500, "nothing is queued: the test shows nothing");
+    assert_eq!(apply(&mut running, &at(&new)).await, ["fleet.devices restarted"]);
+    settled(&running).await;
+    new.publish("d", 500..600).await;
+    old.tally.reaches(600).await;
+    running.stop().await;
+    old.tally.each_once(600);
+    old.sessions_are(0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_starts_with_another_table_leaves_what_its_predecessor_held() {
+    let bed = Bed::start().await;
+    let both: Routes = &[("narrow", "d/{id}", 0), ("gone", "e/{id}", 0)];
+    bed.run(&with(&yaml(2, "", both), "shareName: first")).await.stop().await;
+    bed.publish("d", 0..100).await;
+
+    let running = bed.run(&with(&yaml(2, "", NARROW), "shareName: second")).await;
+    bed.tally.reaches(100).await;
+    settled(&running).await;
+    bed.publish("e", 100..110).await;
+    bed.publish("d", 110..310).await;
+    bed.tally.reaches(300).await;
+    let totals = totals(&running.stop().await);
+    bed.tally.each_once(300);
+    assert_eq!(totals.unmatched, 0, "the gone route's filter is still subscribed");
 }

@@ -10,6 +10,7 @@ mod bed;
 mod changes;
 mod connection;
 mod crash;
+mod dead_letters;
 mod overlap;
 mod sharing;
 mod stopping;

@@ -38,6 +38,8 @@ pub(super) struct Plan {
     pub(super) database: Option<String>,
     /// The slots that this process runs.
     pub(super) slots: Range<u32>,
+    /// Paused, or no worker is asked for: the sessions stay as they are.
+    pub(super) idle: bool,
     /// How long siblings may still have another table.
     pub(super) transition: Duration,
 }
@@ -60,6 +62,7 @@ pub(super) fn plan(loaded: &Loaded, settings: &RunSettings) -> Result<Plan, RunE
         concurrency: table.delivery.concurrency,
         database: database(table, secrets, settings)?,
         slots,
+        idle: worker_count(table) == 0,
         transition: if within { TRANSITION_WITHIN } else { TRANSITION_BETWEEN },
     })
 }
@@ -165,13 +168,24 @@ impl Plan {
         self.url == other.url
             && same_login(&self.credentials, &other.credentials)
             && (&self.tls.ca, &self.tls.client) == (&other.tls.ca, &other.tls.client)
-            && self.share == other.share
             && self.session == other.session
             && self.expiry == other.expiry
             && self.receive_maximum == other.receive_maximum
             && self.concurrency == other.concurrency
             && dialect(self) == dialect(other)
-            && self.slots.is_empty() == other.slots.is_empty()
+            && self.idle == other.idle
+    }
+
+    /// Whether workers of this plan may finish what those of the other have begun: the same broker keeps a durable session
+    /// for both.
+    pub(super) fn resumes(&self, other: &Self) -> bool {
+        self.url == other.url
+            && (self.session == other.session || self.session == SessionKind::Durable)
+    }
+
+    /// Whether what the other plan's table writes can be written with this plan's database.
+    pub(super) fn writes_as(&self, other: &Self) -> bool {
+        dialect(self) == dialect(other)
     }
 
     /// The session of one slot.

@@ -12,13 +12,13 @@ use super::{
     Change, Loaded, RunError, RunSettings,
     database::Connection,
     plan::{Plan, plan, worker_count},
-    supervisor::{Order, Supervisor},
+    supervisor::{Before, Order, Supervisor},
 };
 use crate::{
     engine::{Engine, Resources},
     health::Health,
     outbox::Outbox,
-    worker::Summary,
+    worker::{Summary, filters},
 };
 
 /// Everything is right with it; nothing is subscribed yet.
@@ -45,6 +45,8 @@ pub(super) struct RunningRoute {
     plan: Plan,
     connections: Connections,
     settings: Arc<RunSettings>,
+    /// As many slots as it ever had: those that it has no more may not be drained yet.
+    most_slots: u32,
     orders: mpsc::Sender<Order>,
     task: JoinHandle<Vec<Summary>>,
 }
@@ -92,6 +94,11 @@ async fn build(
 impl Prepared {
     /// Lets it run.
     pub(super) fn start(self) -> RunningRoute {
+        self.start_after(Before::default())
+    }
+
+    /// Lets it run on sessions that served something else before.
+    fn start_after(self, before: Before) -> RunningRoute {
         let Self { loaded, plan, engine, connections, settings } = self;
         say_what_runs(&loaded, &plan, settings.lease.is_some());
         settings.report.set_table(&loaded.table);
@@ -101,8 +108,9 @@ impl Prepared {
         let (orders, receiver) = mpsc::channel(8);
         let supervisor =
             Supervisor::new(plan.clone(), engine, connections.clone(), Arc::clone(&settings));
-        let task = tokio::spawn(supervisor.run(receiver));
-        RunningRoute { loaded, plan, connections, settings, orders, task }
+        let task = tokio::spawn(supervisor.after(before).run(receiver));
+        let most_slots = plan.slots.end;
+        RunningRoute { loaded, plan, connections, settings, most_slots, orders, task }
     }
 }
 
@@ -139,12 +147,10 @@ impl RunningRoute {
 
     async fn try_apply(&mut self, loaded: Loaded) -> Result<Option<Change>, RunError> {
         let mut plan = plan(&loaded, &self.settings)?;
-        let unchanged =
-            self.loaded.object.spec == loaded.object.spec && self.loaded.secrets == loaded.secrets;
-        if unchanged {
-            // Where several objects have no share name, that of each depends on the others.
-            plan.share.clone_from(&self.plan.share);
-        }
+        // Where several objects have no share name, that of each depends on the others.
+        let unchanged = self.loaded.object.spec == loaded.object.spec
+            && self.loaded.secrets == loaded.secrets
+            && self.plan.share == plan.share;
         if !plan.connects_as(&self.plan) {
             return self.restart(loaded).await.map(Some);
         }
@@ -178,16 +184,43 @@ impl RunningRoute {
         // The task ends only when it is told to stop.
         let _ = self.orders.send(Order::Swap(engine, Box::new(plan.clone()))).await;
         self.settings.report.set_table(&loaded.table);
+        self.most_slots = self.most_slots.max(plan.slots.end);
         (self.loaded, self.plan) = (loaded, plan);
         Ok(Change::Swapped)
     }
 
+    /// Other workers take up the sessions, and what they hold for routes that are gone; sessions that nobody will take up
+    /// are drained before.
     async fn restart(&mut self, loaded: Loaded) -> Result<Change, RunError> {
         let prepared = prepare(loaded, &self.settings).await?;
+        let before = if prepared.plan.resumes(&self.plan) {
+            self.hand_on(&prepared).await
+        } else {
+            let _ = self.orders.send(Order::Leave).await;
+            Before::default()
+        };
+        let most = self.most_slots.max(prepared.plan.slots.end);
         let _ = self.orders.send(Order::Stop).await;
         let _ = (&mut self.task).await;
-        *self = prepared.start();
+        *self = Self { most_slots: most, ..prepared.start_after(before) };
         Ok(Change::Restarted)
+    }
+
+    /// What the next workers should know of the sessions that they resume.
+    async fn hand_on(&self, next: &Prepared) -> Before {
+        let (held, wanted) = (filters(&self.loaded.table), filters(&next.loaded.table));
+        let slots = &next.plan.slots;
+        let gone = match (next.plan.idle, slots.is_empty()) {
+            (true, _) => 0..0,
+            // It ran one slot only, and that is no more.
+            (false, true) => self.plan.slots.clone(),
+            (false, false) => slots.end..self.most_slots,
+        };
+        if held.iter().all(|it| wanted.contains(it)) || !next.plan.writes_as(&self.plan) {
+            return Before { held, gone, engine: None };
+        }
+        let built = build(&self.loaded, &next.plan, &next.connections, &self.settings).await;
+        Before { held, gone, engine: built.ok() }
     }
 
     /// Waits until every worker is settled.

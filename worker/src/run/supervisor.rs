@@ -1,11 +1,14 @@
 //! The task of one `MqttRoute` that runs: waits for its database, keeps its workers, stops them.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use futures::future::{BoxFuture, join_all, select_all};
 use routemq_crds::v1alpha1::SessionKind;
-use routemq_mqtt::{Gate, SessionConfig, SessionStatus};
-use tokio::sync::{mpsc, oneshot, watch};
+use routemq_mqtt::{ConnectionState, Gate, SessionConfig, SessionStatus};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{Instant, timeout_at},
+};
 
 use super::{
     RunError, RunSettings,
@@ -21,15 +24,30 @@ use crate::{
 
 /// How long the publisher may take to write what is under way when everything else has stopped.
 const PUBLISHER_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a broker that is away may keep its sessions from being drained: its URL may have changed because of that.
+const AWAY: Duration = Duration::from_secs(5);
 
 /// What the task is told.
 pub(super) enum Order {
     /// Take up a table, and run so many workers.
     Swap(Arc<Engine>, Box<Plan>),
+    /// Workers that will not resume the sessions come next: drain and end them, as far as the drain time allows.
+    Leave,
     /// Answer when every worker is settled.
     Settled(oneshot::Sender<()>),
     /// End.
     Stop,
+}
+
+/// What the sessions served in an earlier life of the route.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Before {
+    /// What they hold.
+    pub(super) held: Vec<String>,
+    /// The table; `None`: what comes for its gone routes is unmatched.
+    pub(super) engine: Option<Arc<Engine>>,
+    /// Slots that are no more: their sessions are to be drained.
+    pub(super) gone: Range<u32>,
 }
 
 /// The state of a route's task.
@@ -44,6 +62,7 @@ pub(super) struct Supervisor {
     summaries: Vec<Summary>,
     /// Who asked to be told when workers are settled, before there were any.
     asked: Vec<oneshot::Sender<()>>,
+    before: Before,
     settings: Arc<RunSettings>,
 }
 
@@ -56,14 +75,31 @@ impl Supervisor {
     ) -> Self {
         let slots = LocalSlots::new(plan.slots.clone());
         let (workers, summaries, asked) = (Vec::new(), Vec::new(), Vec::new());
-        let drains = Drains::default();
-        Self { plan, engine, connections, slots, workers, drains, summaries, asked, settings }
+        let (drains, before) = (Drains::default(), Before::default());
+        Self {
+            plan,
+            engine,
+            connections,
+            slots,
+            workers,
+            drains,
+            summaries,
+            asked,
+            before,
+            settings,
+        }
+    }
+
+    /// Takes up sessions that served something else before.
+    pub(super) fn after(self, before: Before) -> Self {
+        Self { before, ..self }
     }
 
     /// Does what it is told, in order, until it is told to stop.
     pub(super) async fn run(mut self, mut orders: mpsc::Receiver<Order>) -> Vec<Summary> {
         if self.database_ready(&mut orders).await {
             self.fill_slots().await;
+            self.drain_gone().await;
             self.tell_monitor();
             for answer in std::mem::take(&mut self.asked) {
                 self.answer_when_settled(answer);
@@ -89,6 +125,8 @@ impl Supervisor {
                         (self.engine, self.plan) = (engine, *plan);
                     }
                     Some(Order::Settled(answer)) => self.asked.push(answer),
+                    // No worker of this life has connected yet.
+                    Some(Order::Leave) => {}
                     Some(Order::Stop) | None => return false,
                 },
             }
@@ -125,6 +163,7 @@ impl Supervisor {
             };
             match order {
                 Some(Order::Swap(engine, plan)) => self.swap(engine, *plan).await,
+                Some(Order::Leave) => self.leave().await,
                 Some(Order::Settled(answer)) => self.answer_when_settled(answer),
                 Some(Order::Stop) | None => return,
             }
@@ -171,6 +210,7 @@ impl Supervisor {
         self.summaries.extend(join_all(stopped).await);
         if let (Some(slot), true) = (leased, self.workers.is_empty()) {
             self.start(slot).await;
+            self.before = Before::default();
         }
         self.tell_monitor();
     }
@@ -210,6 +250,39 @@ impl Supervisor {
         self.workers = stay;
         for worker in go {
             self.drains.start(worker);
+        }
+    }
+
+    /// Slots of an earlier life that this one lacks.
+    async fn drain_gone(&mut self) {
+        for slot in self.before.gone.clone() {
+            self.drain(slot, self.before.held.clone()).await;
+        }
+        if self.settings.lease.is_none() {
+            self.before = Before::default();
+        }
+    }
+
+    /// Drains and ends every session, within the drain time; a broker that is away gets little of it.
+    async fn leave(&mut self) {
+        let connected = |worker: &RunningWorker| {
+            matches!(worker.status().borrow().connection, ConnectionState::Connected { .. })
+        };
+        let any = self.workers.iter().any(connected) || self.drains.slots().next().is_some();
+        let patience = if any { self.settings.drain } else { AWAY.min(self.settings.drain) };
+        let deadline = Instant::now() + patience;
+        for worker in std::mem::take(&mut self.workers) {
+            self.drains.start(worker);
+        }
+        while self.drains.slots().next().is_some() {
+            let Ok((_, summary, _)) = timeout_at(deadline, self.drains.next()).await else { break };
+            self.summaries.push(summary);
+        }
+        for slot in self.drains.slots() {
+            tracing::warn!(
+                route = %self.plan.name, slot, broker = self.plan.url.host_str(),
+                "not drained in time: what this broker still holds for the session is lost when it expires"
+            );
         }
     }
 
@@ -272,8 +345,10 @@ impl Supervisor {
         // A slot that is wanted again takes its session as it is.
         self.summaries.extend(self.drains.stop(slot, self.settings.drain).await);
         let held = self.settings.lease.as_ref().map(|lease| lease.held_filters(slot));
+        let mut held = held.unwrap_or_default();
+        held.extend(self.before.held.iter().cloned());
         self.record(slot, &self.engine).await;
-        if let Some(worker) = self.worker(slot, held.unwrap_or_default(), Purpose::Serve).await {
+        if let Some(worker) = self.worker(slot, held, Purpose::Serve).await {
             self.settings.report.follow_session(worker.status());
             if let Some(lease) = self.settings.lease.clone() {
                 tokio::spawn(record_filters(lease, slot, worker.status()));
@@ -302,14 +377,16 @@ impl Supervisor {
                 return None;
             }
         };
+        let own = |engine: &Arc<Engine>| Arc::new(engine.for_another_worker());
         let options = WorkerOptions {
-            engine: Arc::new(self.engine.for_another_worker()),
+            engine: own(&self.engine),
             session,
             slot,
             monitor: self.settings.monitor.clone(),
             observer: self.settings.observer.clone(),
             transition: self.plan.transition,
             held,
+            before: self.before.engine.as_ref().map(own),
             purpose,
         };
         Some(RunningWorker::start(options).await)

@@ -458,4 +458,16 @@ mod tests {
         };
         assert!(tables.aged(&away, Instant::now() + 2 * SECOND).is_none());
     }
+
+    #[tokio::test]
+    async fn tables_that_change_without_a_connection_are_bounded_and_the_first_one_is_kept() {
+        let narrow = engine(&[NARROW]).await;
+        let other = engine(&[("other", "e/{id}")]).await;
+        let mut tables = Tables::new(Arc::clone(&narrow), SECOND);
+        for _ in 0..100 {
+            tables = tables.swapped(Arc::clone(&other), SECOND);
+        }
+        assert_eq!(tables.previous.len(), 16);
+        assert_eq!(routed(&tables, &[], identifier(&narrow, "d/+")), "narrow");
+    }
 }

@@ -47,6 +47,8 @@ pub(crate) struct Known<'a> {
     pub(crate) earlier: &'a [u32],
     /// Whether siblings may still have a table that this worker has never seen.
     pub(crate) young: bool,
+    /// Whether a table that siblings may have was forgotten: then no copy is left out while `young`.
+    pub(crate) cut: bool,
 }
 
 /// Decides about a copy that came by `copy` (its subscription identifiers; empty where the broker does not
@@ -89,7 +91,7 @@ fn left_out(
 ) -> bool {
     let settled = known.settled.binary_search(&winner).is_ok();
     let won_before = previous.iter().flatten().any(|winner| copy.contains(*winner));
-    let stranger = known.young && copy.iter().any(|id| !known.has_ever_had(id));
+    let stranger = known.young && (known.cut || copy.iter().any(|id| !known.has_ever_had(id)));
     settled && !won_before && !stranger
 }
 
@@ -128,12 +130,13 @@ mod tests {
 
     /// Filters 1 and 2 in the table and settled; nothing earlier.
     const CALM: Known<'static> =
-        Known { filters: &[1, 2], settled: &[1, 2], earlier: &[], young: false };
+        Known { filters: &[1, 2], settled: &[1, 2], earlier: &[], young: false, cut: false };
     const UNSETTLED: Known<'static> = Known { settled: &[2], ..CALM };
     const CHANGED: Known<'static> =
-        Known { filters: &[1, 2], settled: &[1, 2], earlier: &[1, 2, 9], young: true };
+        Known { filters: &[1, 2], settled: &[1, 2], earlier: &[1, 2, 9], young: true, cut: false };
+    const CUT: Known<'static> = Known { cut: true, ..CHANGED };
     const GONE: Known<'static> =
-        Known { filters: &[2], settled: &[2], earlier: &[1, 2], young: true };
+        Known { filters: &[2], settled: &[2], earlier: &[1, 2], young: true, cut: false };
 
     fn row(
         name: &'static str,
@@ -160,6 +163,7 @@ mod tests {
             row("an old session's filter, later", &[7], Some(1), &[], CALM, Overlap),
             row("an unknown filter while young", &[7], Some(1), &[Some(1)], CHANGED, Current),
             row("a known gone filter, never winner", &[9], Some(1), &[Some(1)], CHANGED, Overlap),
+            row("tables are forgotten while young", &[9], Some(1), &[Some(1)], CUT, Current),
             row("a filter that won before the swap", &[2], Some(1), &[Some(2)], CHANGED, Current),
             row("same winner before and after", &[2], Some(1), &[Some(1)], CHANGED, Overlap),
             row("an older table's winner", &[2], Some(1), &[Some(1), Some(2)], CHANGED, Current),

@@ -57,6 +57,9 @@ pub struct WorkerOptions {
     pub transition: Duration,
     /// Filters that an earlier life of the session may have left subscribed: those that are not wanted are left.
     pub held: Vec<String>,
+    /// The table that the session served before, where another worker takes it up: its gone routes stay matchable until the barrier
+    /// after their filters are left.
+    pub before: Option<Arc<Engine>>,
     /// What the session is for.
     pub purpose: Purpose,
 }
@@ -105,13 +108,17 @@ impl RunningWorker {
     pub async fn start(options: WorkerOptions) -> Self {
         let WorkerOptions { engine, session: config, slot, monitor, observer, transition, .. } =
             options;
-        let (held, purpose) = (options.held, options.purpose);
+        let (held, purpose, before) = (options.held, options.purpose, options.before);
         let receive_maximum = config.receive_maximum;
         let (identity, delivery) =
             (identity(engine.table(), slot), engine.table().delivery.clone());
         say_bound(&identity, &config);
         let wanted = subscriptions(engine.table());
-        let tables = watch::Sender::new(Arc::new(Tables::new(engine, transition)));
+        let tables = match before {
+            Some(before) => Tables::new(before, transition).swapped(engine, transition),
+            None => Tables::new(engine, transition),
+        };
+        let tables = watch::Sender::new(Arc::new(tables));
         let (counters, unowed) = (Arc::new(Counters::default()), Arc::new(Unowed::default()));
         let shared = Shared {
             identity: Arc::clone(&identity),
@@ -170,7 +177,7 @@ impl RunningWorker {
     /// 3. gone routes stay matchable until the barrier after the UNSUBACK, and earlier tables are consulted about
     ///    overlaps until siblings have had [`WorkerOptions::transition`] to change too.
     ///
-    /// What a session is made of (share, concurrency, receive maximum, expiry) needs a new worker instead.
+    /// What a session is made of (concurrency, receive maximum, expiry) needs a new worker instead.
     pub async fn swap(&self, engine: Arc<Engine>) {
         let wanted = subscriptions(engine.table());
         self.tables.send_modify(|tables| {

@@ -9,6 +9,10 @@ use tokio::time::Instant;
 use super::overlap::Known;
 use crate::engine::Engine;
 
+/// Earlier tables that are kept: the latest, and the first of all, whose filters the broker may still hold when no
+/// connection was made since.
+const MOST_PREVIOUS: usize = 16;
+
 /// What messages are matched with. Immutable: a swap makes a new one.
 #[derive(Clone, Debug)]
 pub(crate) struct Tables {
@@ -19,6 +23,8 @@ pub(crate) struct Tables {
     pub(crate) previous: Vec<Arc<Engine>>,
     /// Until then siblings may still have an earlier table.
     young_until: Option<Instant>,
+    /// Whether some that siblings may still have were forgotten before their time.
+    cut: bool,
     filters: Vec<u32>,
     earlier: Vec<u32>,
 }
@@ -26,20 +32,29 @@ pub(crate) struct Tables {
 impl Tables {
     /// The first table. Siblings may have had an earlier one until `transition` is over.
     pub(crate) fn new(engine: Arc<Engine>, transition: Duration) -> Self {
-        Self::of(engine, Vec::new(), Some(Instant::now() + transition))
+        Self::of(engine, Vec::new(), Some(Instant::now() + transition), false)
     }
 
     /// A new table on top of this one.
     pub(crate) fn swapped(&self, engine: Arc<Engine>, transition: Duration) -> Self {
         let mut previous = vec![Arc::clone(&self.current)];
         previous.extend(self.previous.iter().cloned());
-        Self::of(engine, previous, Some(Instant::now() + transition))
+        let cut = previous.len() > MOST_PREVIOUS;
+        if cut {
+            previous.remove(MOST_PREVIOUS - 1);
+        }
+        Self::of(engine, previous, Some(Instant::now() + transition), self.cut || cut)
     }
 
-    fn of(current: Arc<Engine>, previous: Vec<Arc<Engine>>, young_until: Option<Instant>) -> Self {
+    fn of(
+        current: Arc<Engine>,
+        previous: Vec<Arc<Engine>>,
+        young_until: Option<Instant>,
+        cut: bool,
+    ) -> Self {
         let filters = identifiers(current.table().filters.iter());
         let earlier = identifiers(previous.iter().flat_map(|engine| &engine.table().filters));
-        Self { current, previous, young_until, filters, earlier }
+        Self { current, previous, young_until, cut, filters, earlier }
     }
 
     /// Without the earlier tables, once siblings have had their time and no gone filter is left on the broker.
@@ -47,7 +62,7 @@ impl Tables {
     pub(crate) fn aged(&self, status: &SessionStatus, now: Instant) -> Option<Self> {
         let ripe = self.young_until.is_some_and(|until| until <= now);
         (ripe && self.gone_have_left(status))
-            .then(|| Self::of(Arc::clone(&self.current), Vec::new(), None))
+            .then(|| Self::of(Arc::clone(&self.current), Vec::new(), None, false))
     }
 
     /// When [`Self::aged`] is worth asking again.
@@ -90,6 +105,7 @@ impl Tables {
             settled,
             earlier: &self.earlier,
             young: self.young_until.is_some(),
+            cut: self.cut,
         }
     }
 
