@@ -10,6 +10,8 @@
 )]
 
 mod bed;
+mod environment;
+mod examples;
 mod kill;
 mod matching;
 mod outage;

@@ -9,10 +9,13 @@ use crate::bed::{Bed, Load, PATIENCE, messages, readings};
 
 const MEGABYTE: u64 = 1024 * 1024;
 
-/// 20 s is what is promised; a shorter one can fail just as well.
+/// What is promised.
+const OUTAGE: Duration = Duration::from_secs(20);
+
+/// A shorter one can fail just as well.
 fn outage() -> Duration {
     let long = env::var_os("ROUTEMQ_TEST_LONG").is_some();
-    Duration::from_secs(if long { 20 } else { 6 })
+    if long { OUTAGE } else { Duration::from_secs(6) }
 }
 
 /// How many messages have been acknowledged, once that number has stood still for a second.
@@ -47,7 +50,7 @@ async fn away_under_load(database: Database) {
 
     bed.database.stop().await;
     let before = settled(&bed).await;
-    tokio::time::sleep(outage()).await;
+    tokio::time::sleep(OUTAGE).await;
     assert_eq!(before, bed.acknowledged(), "acknowledged without a database");
     let on_the_way = bed.ledger.count("readings/", |entry| entry.acknowledged.is_empty());
     if bed.broker.keeps_to_receive_maximum() {

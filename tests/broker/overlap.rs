@@ -1,13 +1,21 @@
 //! Routes that overlap: the broker sends a copy for each filter, the most specific route handles one of them.
 
-use std::time::Duration;
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use routemq_crds::document::Documents;
-use routemq_tests::{Database, Rows, ensure, eventually};
+use routemq_tests::{Client, Database, Direction, Frame, Proxy, Rows, Verdict, ensure, eventually};
 use routemq_worker::{
     Secrets,
     run::{Change, Loaded, RunSettings, Running},
 };
+use tokio::sync::watch;
 
 use crate::bed::{Bed, PATIENCE};
 
@@ -118,7 +126,7 @@ fn settings(bed: &Bed) -> RunSettings {
     }
 }
 
-/// Topics that both tables know, some of which change hands.
+/// Topics that both tables know.
 async fn publish(bed: Bed, from: usize, to: usize) -> Bed {
     let mut publisher = bed.client(&format!("publisher-{from}")).await;
     let topics = (from..to).map(|i| (format!("fleet/n-{i}/status"), "1"));
@@ -126,36 +134,134 @@ async fn publish(bed: Bed, from: usize, to: usize) -> Bed {
     bed
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_table_changed_under_load_loses_nothing_and_doubles_only_meanwhile() {
-    let bed = Bed::start(Database::mariadb().await).await;
-    bed.rows().execute(TABLE).await;
-    let wide = object(&[("everything", "fleet/{rest...}")]);
-    let both = object(&[("everything", "fleet/{rest...}"), ("status", "fleet/{id}/status")]);
-    let narrow = object(&[("status", "fleet/{id}/status")]);
-    let mut running = Running::start(loaded(&wide), settings(&bed)).await.expect("it starts");
-    running.settled().await;
+/// When a part of the load was published.
+struct Part {
+    topics: Vec<String>,
+    from: Instant,
+    to: Instant,
+}
 
-    let load = tokio::spawn(publish(bed, 0, 6_000));
-    for routes in [&both, &narrow, &both, &wide, &both] {
+/// A thousand messages a second until it is told to stop.
+async fn load(mut publisher: Client, stop: watch::Receiver<bool>) -> Vec<Part> {
+    let (mut parts, mut tick) = (Vec::new(), tokio::time::interval(Duration::from_millis(20)));
+    while !*stop.borrow() {
+        tick.tick().await;
+        let first = parts.len() * 20;
+        let topics: Vec<_> = (first..first + 20).map(|i| format!("fleet/n-{i}/status")).collect();
+        let from = Instant::now();
+        let messages: Vec<_> = topics.iter().map(|topic| (topic.clone(), "1")).collect();
+        publisher.publish_all(messages, 20).await;
+        parts.push(Part { topics, from, to: Instant::now() });
+    }
+    parts
+}
+
+/// How long the workers of one process consult an earlier table, and what a busy machine adds.
+const TRANSITION: Duration = Duration::from_secs(5 + 3);
+
+/// Applies each table in turn. From when until when copies may be doubled.
+async fn change(running: &mut Running, tables: &[&String]) -> (Instant, Instant) {
+    let start = Instant::now();
+    for routes in tables {
         tokio::time::sleep(Duration::from_millis(300)).await;
         let changes = Box::pin(running.apply(loaded(routes))).await;
         assert!(matches!(changes.as_slice(), [(_, Change::Swapped)]), "{changes:?}");
         running.settled().await;
     }
-    let bed = load.await.expect("the publisher finishes");
-    let meanwhile = "SELECT COUNT(DISTINCT topic) FROM handled";
+    (start, Instant::now() + TRANSITION)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_table_changed_under_load_loses_nothing_and_doubles_only_meanwhile() {
+    let bed = Bed::start(Database::mariadb().await).await;
+    bed.rows().execute(TABLE).await;
+    bed.rows().execute("CREATE INDEX topics ON handled (topic)").await;
+    let wide = object(&[("everything", "fleet/{rest...}")]);
+    let both = object(&[("everything", "fleet/{rest...}"), ("status", "fleet/{id}/status")]);
+    let narrow = object(&[("status", "fleet/{id}/status")]);
+    let mut running = Running::start(loaded(&wide), settings(&bed)).await.expect("it starts");
+    running.settled().await;
+    tokio::time::sleep(TRANSITION).await;
+
+    let stop = watch::Sender::new(false);
+    let load = tokio::spawn(load(bed.client("publisher").await, stop.subscribe()));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let first = change(&mut running, &[&both, &narrow, &both]).await;
+    tokio::time::sleep_until((first.1 + Duration::from_secs(1)).into()).await;
+    let second = change(&mut running, &[&wide, &both]).await;
+    stop.send_replace(true);
+    let parts = load.await.expect("the publisher finishes");
+    let published: usize = parts.iter().map(|part| part.topics.len()).sum();
     eventually("every message is handled", PATIENCE, async || {
-        let handled = bed.rows().count(meanwhile).await;
-        ensure(handled == 6_000, || format!("{handled} of 6000"))
+        let handled = bed.rows().count("SELECT COUNT(DISTINCT topic) FROM handled").await;
+        ensure(usize::try_from(handled) == Ok(published), || format!("{handled} of {published}"))
     })
     .await;
+    quiet(bed.rows(), "").await;
+
+    let inside =
+        |part: &Part| [first, second].iter().any(|(from, to)| part.from <= *to && part.to >= *from);
+    let doubled = "SELECT topic FROM handled GROUP BY topic HAVING COUNT(*) > 1";
+    let doubled: BTreeSet<String> = bed.rows().texts(doubled).await.into_iter().collect();
+    let outside = parts.iter().filter(|part| !inside(part)).flat_map(|part| &part.topics);
+    let outside: Vec<_> = outside.collect();
+    println!("{published} published, {} doubled, {} in calm times", doubled.len(), outside.len());
+    assert!(outside.len() > 500, "too few messages in calm times: the test shows nothing");
+    let wrong: Vec<_> = outside.into_iter().filter(|topic| doubled.contains(*topic)).collect();
+    assert!(wrong.is_empty(), "doubled in calm times: {wrong:?}");
+    let more = "SELECT topic FROM handled GROUP BY topic HAVING COUNT(*) > 2";
+    assert_eq!(bed.rows().texts(more).await, [""; 0], "more rows than filters");
 
     settled(&bed, "after").await;
-    let bed = publish(bed, 10_000, 10_500).await;
-    let after = "WHERE topic LIKE 'fleet/n-10___/status'";
+    let bed = publish(bed, 100_000, 100_500).await;
+    let after = "WHERE topic LIKE 'fleet/n-100___/status'";
     quiet(bed.rows(), after).await;
     assert_eq!(routes_of(&bed, after).await, ["status"]);
     assert_eq!(bed.rows().count(&format!("SELECT COUNT(*) FROM handled {after}")).await, 500);
+    running.stop().await;
+}
+
+/// Takes away what sessions publish to their own topics, while `hold` is set.
+fn barriers(
+    hold: &Arc<AtomicBool>,
+) -> impl Fn(u64, Direction, &Frame) -> Verdict + Send + Sync + 'static {
+    let hold = Arc::clone(hold);
+    move |_, direction, frame| {
+        let barrier = direction == Direction::ToBroker
+            && frame.kind() == Frame::PUBLISH
+            && frame.topic().is_some_and(|topic| topic.starts_with(b"routemq/barrier/"));
+        if barrier && hold.load(Ordering::Relaxed) { Verdict::Drop } else { Verdict::Pass }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn between_its_subscriptions_and_its_barrier_a_worker_handles_both_copies() {
+    let bed = Bed::start(Database::mariadb().await).await;
+    bed.rows().execute(TABLE).await;
+    let hold = Arc::new(AtomicBool::new(true));
+    let proxy = Proxy::tapped(bed.broker.address(), barriers(&hold)).await;
+    let routes = object(&[("everything", "fleet/{rest...}"), ("status", "fleet/{id}/status")])
+        .replace("workerCount: 3", "workerCount: 1");
+    let broker = proxy.url().parse().expect("the proxy's URL is one");
+    let settings = RunSettings { broker, ..settings(&bed) };
+    let running = Running::start(loaded(&routes), settings).await.expect("it starts");
+    let mut publisher = bed.client("publisher").await;
+    let mut number = 0;
+    eventually("each filter brings a copy, and both are handled", PATIENCE, async || {
+        number += 1;
+        let topic = format!("fleet/held-{number}/status");
+        publisher.publish_all([(topic.clone(), "1")], 1).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let count = format!("SELECT COUNT(*) FROM handled WHERE topic = '{topic}'");
+        let rows = bed.rows().count(&count).await;
+        ensure(rows == 2, || format!("{rows} rows"))
+    })
+    .await;
+    assert_eq!(routes_of(&bed, "").await, ["status"], "whatever the copy, the winner handles it");
+
+    hold.store(false, Ordering::Relaxed);
+    proxy.cut();
+    running.settled().await;
+    settled(&bed, "after").await;
     running.stop().await;
 }

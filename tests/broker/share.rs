@@ -1,6 +1,8 @@
 //! The main job: three workers, ten thousand messages, each a row.
 
-use routemq_tests::Database;
+use std::{fmt::Write as _, fs::File, process::Command};
+
+use routemq_tests::{Database, Directory, program};
 
 use crate::bed::{Bed, messages, readings};
 
@@ -55,4 +57,35 @@ async fn processes_with_a_slot_each_share_the_work_as_pods_do() {
     bed.distinct_rows(300).await;
     assert_eq!(bed.row_count().await, 300);
     assert_eq!(bed.ledger.shares("readings/").len(), 3);
+}
+
+/// `mosquitto_pub -l`: a message a line, at QoS 1; returns when the broker has acknowledged each.
+async fn publish_lines(bed: &Bed, topic: &str, lines: &str) {
+    let directory = Directory::new("lines");
+    let input = File::open(directory.write("input", lines)).unwrap();
+    let mut command = Command::new(program("mosquitto_pub", "mosquitto-clients"));
+    command.args(["-V", "5", "-q", "1", "-l", "-h", "127.0.0.1", "-t", topic]);
+    command.arg("-p").arg(bed.broker.port().to_string()).stdin(input);
+    let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[tokio::test]
+async fn ten_thousand_lines_of_mosquitto_pub_are_ten_thousand_rows() {
+    let bed = Bed::start(Database::mariadb().await).await;
+    bed.rows().execute("ALTER TABLE readings ADD PRIMARY KEY (id)").await;
+    let routes = readings("  workerCount: 3\n")
+        .replace("readings/{device}/{id:int}", "lines/{device}")
+        .replace("id: params.id", "id: payload.id");
+    let _workers = bed.run(&routes, 3).await;
+    let mut lines = String::new();
+    for id in 0..MESSAGES {
+        let _ = writeln!(lines, "{{\"id\": {id}, \"value\": {id}.5}}");
+    }
+    publish_lines(&bed, "lines/d-1", &lines).await;
+    bed.distinct_rows(MESSAGES).await;
+    assert_eq!(bed.row_count().await, MESSAGES);
+    let shares = bed.ledger.shares("lines/");
+    assert_eq!(shares.len(), 3, "{shares:?}");
+    assert!(shares.values().all(|share| *share > MESSAGES / 10), "{shares:?}");
 }

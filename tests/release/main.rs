@@ -9,8 +9,9 @@
 
 use std::{
     fs,
+    io::{BufRead, BufReader},
     path::PathBuf,
-    process::Command,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -98,4 +99,39 @@ async fn an_idle_worker_takes_less_than_20_megabytes() {
     let bytes = worker.process().resident_bytes();
     println!("{bytes} bytes resident");
     assert!(bytes < 20 * MEGABYTE, "{bytes} bytes");
+}
+
+/// The first command that a newcomer types, in a folder that holds nothing: messages within two seconds, rows, an orderly end.
+#[test]
+#[ignore = "needs the release program"]
+fn dev_shows_the_first_message_within_2_seconds_and_says_what_it_finished() {
+    let directory = Directory::new("release");
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/quickstart");
+    let started = Instant::now();
+    let mut dev = Command::new(routemq_binary())
+        .args(["dev", example, "--simulate", "5/s", "--port", "0"])
+        .current_dir(directory.path())
+        .env_clear()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap();
+    let mut seen = Vec::new();
+    let mut first = None;
+    let lines = BufReader::new(dev.stdout.take().unwrap()).lines().map_while(Result::ok);
+    for line in lines {
+        if first.is_none() && line.contains(" ms") && line.contains("device_id=") {
+            first = Some(started.elapsed());
+            let pid = dev.id().to_string();
+            assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+        }
+        seen.push(line);
+    }
+    let (status, text) = (dev.wait().unwrap(), seen.join("\n"));
+    let first = first.unwrap_or_else(|| panic!("no message:\n{text}"));
+    println!("first message after {first:?}");
+    assert!(first < Duration::from_secs(2), "{first:?}\n{text}");
+    assert_eq!(status.code(), Some(0), "{text}");
+    assert!(text.contains(".routemq/dev.db") && text.contains("finished"), "{text}");
+    assert!(directory.path().join(".routemq/dev.db").is_file());
 }
