@@ -1,6 +1,6 @@
 //! Processes as pods.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt::Write as _, path::PathBuf, time::Duration};
 
 use routemq_tests::{
     Directory, Launch, Mosquitto, Process, Signal, ensure, eventually, routemq_binary,
@@ -9,7 +9,7 @@ use routemq_tests::{
 use crate::bed::Bed;
 
 /// What starting, claiming, draining may take on a busy machine of two cores.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// One MqttRoute, `devices`, and a process for each pod of it.
 pub(crate) struct Pods {
@@ -136,7 +136,7 @@ impl Pods {
         for entry in std::fs::read_dir(self.directory.path()).unwrap().flatten() {
             if entry.path().extension().is_some_and(|it| it == "log") {
                 let text = std::fs::read_to_string(entry.path()).unwrap_or_default();
-                all.push_str(&format!("--- {}\n{text}", entry.path().display()));
+                let _ = writeln!(all, "--- {}\n{text}", entry.path().display());
             }
         }
         all

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// What is promised for orphans.
-const ADOPTED: Duration = Duration::from_secs(120);
+const ADOPTED: Duration = Duration::from_mins(2);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_workers_become_one_under_load_and_it_drains_and_ends_what_the_others_leave() {

@@ -389,7 +389,7 @@ impl World {
 async fn run(slots: u32, pods: u32, seed: u64) {
     let context = format!("{slots} slots, {pods} pods, seed {seed}");
     let mut world = World::new(slots, pods, seed);
-    world.broker.silent.store(seed % 2 == 0, Relaxed);
+    world.broker.silent.store(seed.is_multiple_of(2), Relaxed);
     for _ in 0..40 {
         world.trouble().await;
         for _ in 0..10 {
