@@ -8,7 +8,9 @@
 )]
 
 mod broker;
+#[cfg(feature = "cluster")]
 mod cluster;
+mod command;
 mod database;
 mod process;
 mod proxy;
