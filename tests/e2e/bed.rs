@@ -2,13 +2,16 @@
 
 use std::time::{Duration, Instant};
 
-use routemq_tests::{Client, ClientConfig, Rows, ensure, eventually};
+use routemq_tests::{Client, ClientConfig, Request, Rows, ensure, eventually};
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::{audit::refused, cluster::Cluster};
+use crate::cluster::Cluster;
 
 /// How long pods may take for anything.
 pub(crate) const SOON: Duration = Duration::from_secs(90);
+
+/// The service account of the workers of the route `devices`.
+const WORKER: &str = "devices-worker";
 
 /// Held for reading by tests that need the operator, for writing by those that stop it.
 static OPERATOR: RwLock<()> = RwLock::const_new(());
@@ -106,6 +109,24 @@ spec:
             .unwrap();
     }
 
+    /// `kubectl scale` of the route.
+    pub(crate) fn scale(&self, workers: u32) {
+        let replicas = format!("--replicas={workers}");
+        self.kubectl(&["scale", "mqttroute/devices", &replicas]).unwrap();
+    }
+
+    /// `kubectl patch` of the route.
+    pub(crate) fn patch(&self, change: &str) {
+        self.kubectl(&["patch", "mqttroute/devices", "--type=merge", "--patch", change]).unwrap();
+    }
+
+    /// Identity and restarts of each worker pod.
+    pub(crate) fn pods(&self) -> String {
+        let query = "jsonpath={range .items[*]}{.metadata.uid} {.status.containerStatuses[0].restartCount}{\"\\n\"}{end}";
+        let selector = ["--selector", "routemq.io/route=devices"];
+        self.kubectl(&[&["get", "pods", "--output", query], &selector[..]].concat()).unwrap()
+    }
+
     /// A client of the broker, outside the cluster.
     pub(crate) async fn client(&self) -> Client {
         let id = format!("publisher-{}-{:08x}", self.namespace, fastrand::u32(..));
@@ -164,10 +185,26 @@ spec:
         self.rows.count(&format!("SELECT {what} FROM {}", self.table())).await
     }
 
-    /// Whoever has the rights that he uses is refused nothing.
-    pub(crate) fn nothing_was_refused(&self) {
-        let refused = refused(&self.cluster.plane, &self.namespace);
-        assert!(refused.is_empty(), "refused requests:\n{}", refused.join("\n"));
+    /// What the API server has a record of; `None` where it is not ours to read, which is said.
+    pub(crate) fn requests_of_workers(&self) -> Option<Vec<Request>> {
+        let requests = self.cluster.plane.requests_of(&self.namespace, WORKER);
+        if requests.is_none() {
+            eprintln!(
+                "skipped: what was asked for, because the audit log of this cluster is not ours to read"
+            );
+        }
+        requests
+    }
+
+    /// Whoever has the rights that he uses is refused nothing: neither the workers of this namespace nor the operator.
+    fn refused(&self) -> Vec<Request> {
+        let plane = &self.cluster.plane;
+        let mut requests = plane.requests_of("routemq", "routemq-operator").unwrap_or_default();
+        // Once a route is gone, so are its rights, while its pods still come to their end.
+        if self.kubectl(&["get", "mqttroute/devices"]).is_ok() {
+            requests.extend(plane.requests_of(&self.namespace, WORKER).unwrap_or_default());
+        }
+        requests.into_iter().filter(|request| request.refused).collect()
     }
 
     fn tell(&self) {
@@ -196,9 +233,11 @@ spec:
 
 impl Drop for Bed {
     fn drop(&mut self) {
+        let refused = self.refused();
         if std::thread::panicking() {
             self.tell();
         }
         drop(self.cluster.plane.kubectl(&["delete", "namespace", &self.namespace, "--wait=false"]));
+        assert!(std::thread::panicking() || refused.is_empty(), "refused: {refused:#?}");
     }
 }

@@ -1,6 +1,10 @@
 //! A namespace of its own for each test, an operator for all, and words to wait in.
 
-use std::{sync::OnceLock, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::OnceLock,
+    time::Duration,
+};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{
@@ -9,17 +13,24 @@ use kube::{
 };
 use routemq_crds::v1alpha1::MqttRoute;
 use routemq_tests::{
-    ControlPlane, Directory, Launch, Process, ensure, eventually, free_port, operator_binary,
+    ControlPlane, Directory, Launch, Process, ensure, eventually, folder, free_port,
+    operator_binary,
 };
+use serde_json::json;
 
 /// How long the operator may take for anything.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
+
+/// The service account that the chart makes for the operator.
+pub(crate) const ACCOUNT: &str = "routemq-operator";
 
 /// A namespace with an operator at work.
 pub(crate) struct Bed {
     pub(crate) plane: &'static ControlPlane,
     pub(crate) namespace: String,
     pub(crate) client: Client,
+    /// The kubeconfig of an operator of this namespace's own.
+    rights: OnceLock<PathBuf>,
 }
 
 impl Bed {
@@ -35,12 +46,18 @@ impl Bed {
         let plane = ControlPlane::shared();
         let namespace = format!("t-{:08x}", fastrand::u32(..));
         plane.kubectl(&["create", "namespace", &namespace]).unwrap();
-        Self { plane, namespace, client: client(plane).await }
+        Self { plane, namespace, client: client(plane).await, rights: OnceLock::new() }
     }
 
     pub(crate) fn kubectl(&self, arguments: &[&str]) -> Result<String, String> {
         let namespaced = ["--namespace", &self.namespace];
         self.plane.kubectl(&[&namespaced, arguments].concat())
+    }
+
+    #[allow(dead_code, reason = "only the admission suite sends documents as they stand")]
+    pub(crate) fn kubectl_with(&self, arguments: &[&str], input: &str) -> Result<String, String> {
+        let namespaced = ["--namespace", &self.namespace];
+        self.plane.kubectl_with(&[&namespaced, arguments].concat(), input)
     }
 
     pub(crate) fn apply(&self, yaml: &str) {
@@ -123,41 +140,63 @@ pub(crate) struct Operator {
     pub(crate) process: Process,
     /// Where its log is; goes with it.
     _directory: Directory,
-    port: u16,
+    /// Its endpoints.
+    pub(crate) port: u16,
 }
 
 impl Operator {
-    /// With the rights that the chart gives it, for every namespace.
+    /// For every namespace.
     fn start(identity: &str) -> Self {
-        let kubeconfig = ControlPlane::shared().kubeconfig_of("routemq", "routemq-operator");
-        Self::launch(identity, "routemq", |launch| launch.env("KUBECONFIG", kubeconfig))
+        let plane = ControlPlane::shared();
+        Self::launch(identity, "routemq", &plane.kubeconfig_of("routemq", ACCOUNT), "")
     }
 
     /// With an election of its own, for the bed's namespace only.
     #[allow(dead_code, reason = "only the leadership suite elects")]
     pub(crate) fn start_in(bed: &Bed, identity: &str) -> Self {
-        Self::launch(identity, &bed.namespace, |launch| {
-            launch
-                .env("KUBECONFIG", bed.plane.kubeconfig())
-                .env("ROUTEMQ_WATCH_NAMESPACES", &bed.namespace)
-        })
+        Self::of_namespaces(bed, identity, &[&bed.namespace])
     }
 
-    fn launch(identity: &str, namespace: &str, rights: impl FnOnce(Launch) -> Launch) -> Self {
+    /// With an election of its own in the bed's namespace, for some namespaces.
+    #[allow(dead_code, reason = "the operator suite serves all namespaces")]
+    pub(crate) fn of_namespaces(bed: &Bed, identity: &str, watched: &[&str]) -> Self {
+        let watched = watched.join(",");
+        let kubeconfig = bed.rights.get_or_init(|| bed.install_chart(&watched));
+        Self::launch(identity, &bed.namespace, kubeconfig, &watched)
+    }
+
+    fn launch(identity: &str, namespace: &str, kubeconfig: &Path, watched: &str) -> Self {
         let directory = Directory::new("operator");
         let port = free_port();
         let launch = Launch::new(operator_binary())
+            .env("KUBECONFIG", kubeconfig)
             .env("ROUTEMQ_NAMESPACE", namespace)
+            .env("ROUTEMQ_WATCH_NAMESPACES", watched)
             .env("ROUTEMQ_POD_NAME", identity)
             .env("ROUTEMQ_BROKER_URL", "mqtt://mosquitto.mqtt.svc:1883")
             .env("ROUTEMQ_WORKER_IMAGE", "routemq:test")
             .args(["--listen", &format!("127.0.0.1:{port}")]);
-        let process = rights(launch).start(&directory.path().join("operator.log"));
+        let process = launch.start(&directory.path().join("operator.log"));
         Self { process, _directory: directory, port }
     }
 }
 
-fn shared_operator() -> &'static Operator {
+impl Bed {
+    /// The chart in this namespace, without pods; a kubeconfig of the operator's account.
+    fn install_chart(&self, watched: &str) -> PathBuf {
+        let chart = folder("charts/routemq");
+        let values =
+            format!("crds.enabled=false,operator.replicas=0,watchNamespaces={{{watched}}}");
+        let options = ["--namespace", &self.namespace, "--set", &values];
+        self.plane
+            .helm(&[&["install", "routemq", &*chart.to_string_lossy()], &options[..]].concat())
+            .unwrap();
+        self.plane.kubeconfig_of(&self.namespace, ACCOUNT)
+    }
+}
+
+/// The operator of all tests of this process.
+pub(crate) fn shared_operator() -> &'static Operator {
     static SHARED: OnceLock<Operator> = OnceLock::new();
     SHARED.get_or_init(|| Operator::start("shared"))
 }
@@ -176,4 +215,13 @@ spec:
       handlers: [{{log: {{}}}}]
 "
     )
+}
+
+/// As a worker would: holds the slot (or has given it up) and reports.
+pub(crate) fn report(bed: &Bed, slot: &str, pod: &str, report: &serde_json::Value) {
+    let patch = json!({
+        "spec": {"holderIdentity": pod},
+        "metadata": {"annotations": {"routemq.io/report": report.to_string()}},
+    });
+    bed.kubectl(&["patch", slot, "--type=merge", "--patch", &patch.to_string()]).unwrap();
 }

@@ -2,16 +2,7 @@
 
 use serde_json::json;
 
-use crate::bed::{Bed, route};
-
-/// As a worker would: holds the slot and reports.
-fn report(bed: &Bed, slot: &str, pod: &str, report: &serde_json::Value) {
-    let patch = json!({
-        "spec": {"holderIdentity": pod},
-        "metadata": {"annotations": {"routemq.io/report": report.to_string()}},
-    });
-    bed.kubectl(&["patch", slot, "--type=merge", "--patch", &patch.to_string()]).unwrap();
-}
+use crate::bed::{Bed, report, route};
 
 /// The name of a worker pod (pending: no node runs here).
 async fn pod(bed: &Bed) -> String {

@@ -13,3 +13,4 @@ mod children;
 mod conditions;
 mod examples;
 mod slots;
+mod rights;

@@ -16,6 +16,8 @@ pub struct ControlPlane {
     kubeconfig: PathBuf,
     kubectl: PathBuf,
     helm: PathBuf,
+    /// Started here, so that its logs are at hand.
+    own: bool,
 }
 
 impl ControlPlane {
@@ -29,6 +31,11 @@ impl ControlPlane {
         })
     }
 
+    /// One of the caller's own, with nothing in it.
+    pub fn bare() -> Self {
+        Self::start(&[])
+    }
+
     /// One that runs pods: Linux and root only. Images come in by [`Self::load_images_of`].
     pub fn with_node() -> Self {
         Self::start(&["--node"])
@@ -36,7 +43,12 @@ impl ControlPlane {
 
     /// Somebody else's, such as kind's; kubectl and helm are those of the machine.
     pub fn existing(kubeconfig: PathBuf) -> Self {
-        Self { kubeconfig, kubectl: program("kubectl", "kubectl"), helm: program("helm", "helm") }
+        Self {
+            kubeconfig,
+            kubectl: program("kubectl", "kubectl"),
+            helm: program("helm", "helm"),
+            own: false,
+        }
     }
 
     fn start(options: &[&str]) -> Self {
@@ -47,6 +59,7 @@ impl ControlPlane {
             kubeconfig: kubeconfig.into(),
             kubectl: tools.join("kubectl"),
             helm: tools.join("helm"),
+            own: true,
         }
     }
 
@@ -67,9 +80,10 @@ impl ControlPlane {
         &self.kubeconfig
     }
 
-    /// The folder of its logs, the audit log among them.
-    pub fn logs(&self) -> PathBuf {
-        self.kubeconfig.parent().expect("it is in the cluster's folder").join("log")
+    /// The API server's record of every request; `None` on a cluster that is somebody else's.
+    pub(crate) fn audit_log(&self) -> Option<PathBuf> {
+        let folder = self.kubeconfig.parent().expect("it is in the cluster's folder");
+        self.own.then(|| folder.join("log/audit.jsonl"))
     }
 
     /// Runs kubectl as administrator; its output, or what it complained of.

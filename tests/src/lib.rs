@@ -15,6 +15,7 @@
     reason = "this crate is test code: a step that fails is a test that fails"
 )]
 
+mod audit;
 mod bed;
 mod certificates;
 mod client;
@@ -30,6 +31,7 @@ mod program;
 mod proxy;
 mod worker;
 
+pub use audit::Request;
 pub use bed::{Bed, Entry, Ledger, Load, PATIENCE, TABLE, messages, readings};
 pub use certificates::{Authority, Certificate};
 pub use client::{Client, ClientConfig, Feeder, Received};
