@@ -11,6 +11,8 @@
 mod bed;
 mod children;
 mod conditions;
+mod endpoints;
 mod examples;
 mod slots;
+mod render;
 mod rights;
