@@ -13,7 +13,7 @@ mod bed;
 use std::time::Duration;
 
 use bed::{Bed, Operator, route};
-use routemq_tests::{Signal, ensure, eventually};
+use routemq_tests::{Signal, ensure, eventually, get};
 
 /// Longer than a Lease lasts.
 const TAKEOVER: Duration = Duration::from_secs(40);
@@ -74,4 +74,43 @@ async fn a_leader_that_stops_gives_the_lease_up_at_once() {
     first.process.signal(Signal::TERM);
     assert!(first.process.exit(Duration::from_secs(10)).await.success());
     leads(&bed, "").await;
+}
+
+/// An upgrade, as far as the control plane sees it: no pod template changes, so no pod restarts.
+#[tokio::test]
+async fn an_operator_that_follows_another_touches_none_of_fifty_routes() {
+    const ROUTES: usize = 50;
+    let bed = Bed::without_operator().await;
+    let mut first = operator(&bed, "first");
+    let routes: Vec<_> = (0..ROUTES).map(|n| route(&format!("devices-{n}"), 2)).collect();
+    bed.apply(&routes.join("---\n"));
+    bed.until("every route has its slots", &["get", "leases", "--output", "name"], |names| {
+        names.lines().filter(|name| name.contains("-slot-")).count() == 2 * ROUTES
+    })
+    .await;
+    for number in 0..ROUTES {
+        let name = format!("devices-{number}");
+        bed.condition(&name, "Progressing", ("False", "Complete")).await;
+    }
+    first.process.signal(Signal::TERM);
+    assert!(first.process.exit(TAKEOVER).await.success());
+    let before = versions(&bed);
+    let second = operator(&bed, "second");
+    leads(&bed, "second").await;
+    eventually("the second has looked at every route", TAKEOVER, async || {
+        let metrics = get(([127, 0, 0, 1], second.port).into(), "/metrics").await?.body;
+        let line =
+            metrics.lines().find(|line| line.starts_with("routemq_operator_reconciles_total"));
+        let count = line.and_then(|line| line.rsplit_once(' ')?.1.parse::<usize>().ok());
+        ensure(count >= Some(ROUTES), || format!("{line:?}"))
+    })
+    .await;
+    assert_eq!(versions(&bed), before);
+}
+
+/// Of everything that a route has, but for its Leases, one of which is the election's.
+fn versions(bed: &Bed) -> String {
+    let kinds = "deployments,replicasets,pods,configmaps,serviceaccounts,roles,pdb,mqttroutes";
+    let query = "jsonpath={range .items[*]}{.kind} {.metadata.name} {.metadata.resourceVersion}{\"\\n\"}{end}";
+    bed.kubectl(&["get", kinds, "--output", query]).unwrap()
 }

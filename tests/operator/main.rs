@@ -13,6 +13,6 @@ mod children;
 mod conditions;
 mod endpoints;
 mod examples;
-mod slots;
 mod render;
 mod rights;
+mod slots;
