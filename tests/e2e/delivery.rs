@@ -31,24 +31,28 @@ async fn five_thousand_messages_become_five_thousand_rows_and_every_worker_takes
     }
 }
 
+/// Two of five go, with whatever the broker had given them: those that stay adopt their sessions.
 #[tokio::test]
 #[ignore = "needs a node: ./tests/run --stage e2e"]
-async fn scaling_up_under_load_loses_nothing_and_new_workers_take_their_share() {
+async fn scaling_up_and_down_under_load_loses_and_doubles_nothing() {
     let bed = Bed::new().await;
     bed.apply_and_wait(3);
     let load = Load::start(&bed, 200);
-    bed.kubectl(&["scale", "mqttroute/devices", "--replicas=5"]).unwrap();
+    bed.scale(5);
     bed.wait_until_ready();
     eventually("each of five workers takes some", SOON, async || {
         let shares: Vec<_> = bed.workers().iter().map(|pod| handled(&bed, pod)).collect();
         ensure(shares.len() == 5 && !shares.contains(&0), || format!("{shares:?}"))
     })
     .await;
+    bed.scale(2);
+    bed.wait_until_ready();
+    let slots = ["get", "leases", "--output", "name"];
+    bed.until("three slots are drained and gone", &slots, |it| it.lines().count() == 2).await;
     let sent = load.finish();
     let doubled = bed.all_stored(sent, SOON).await;
-    println!("{sent} messages while scaling 3 → 5: 0 lost, {doubled} doubled");
+    println!("{sent} messages while scaling 3 → 5 → 2: 0 lost, {doubled} doubled");
     assert_eq!(doubled, 0);
-    bed.nothing_was_refused();
 }
 
 #[tokio::test]
@@ -59,27 +63,34 @@ async fn a_rolling_update_under_load_loses_and_doubles_nothing() {
     let before = bed.workers();
     let started = Instant::now();
     let load = Load::start(&bed, 1000);
-    let change = r#"{"spec":{"worker":{"podAnnotations":{"example.org/rolled":"yes"}}}}"#;
-    bed.kubectl(&["patch", "mqttroute/devices", "--type=merge", "--patch", change]).unwrap();
-    bed.until(
-        "the template is new",
-        &[
-            "get",
-            "deployment/devices-worker",
-            "--output",
-            "jsonpath={.spec.template.metadata.annotations}",
-        ],
-        |all| all.contains("rolled"),
-    )
-    .await;
+    bed.patch(r#"{"spec":{"worker":{"podAnnotations":{"example.org/rolled":"yes"}}}}"#);
+    let template = "jsonpath={.spec.template.metadata.annotations}";
+    let annotations = ["get", "deployment/devices-worker", "--output", template];
+    bed.until("the template is new", &annotations, |all| all.contains("rolled")).await;
     bed.kubectl(&["rollout", "status", "deployment/devices-worker", "--timeout=120s"]).unwrap();
     bed.wait_until_ready();
+    let now = bed.workers();
     let (sent, took) = (load.finish(), started.elapsed());
     let doubled = bed.all_stored(sent, SOON).await;
     println!(
         "{sent} messages in {took:?}, during a rollout of 3 workers: 0 lost, {doubled} doubled"
     );
-    bed.nothing_was_refused();
     assert_eq!(doubled, 0);
-    assert!(bed.workers().iter().all(|pod| !before.contains(pod)), "every pod is new");
+    assert!(now.len() == 3 && now.iter().all(|pod| !before.contains(pod)), "{before:?} → {now:?}");
+}
+
+/// The slots stay, and with them the broker keeps what is published.
+#[tokio::test]
+#[ignore = "needs a node: ./tests/run --stage e2e"]
+async fn what_is_published_while_there_is_no_worker_arrives_when_there_are_three() {
+    const MESSAGES: u64 = 10_000;
+    let bed = Bed::new().await;
+    bed.apply_and_wait(2);
+    bed.scale(0);
+    bed.until("no worker is left", &["get", "pods", "--output", "name"], str::is_empty).await;
+    let messages = (0..MESSAGES).map(|number| (bed.topic(number % 50), payload(number)));
+    bed.client().await.publish_all(messages, 100).await;
+    bed.scale(3);
+    bed.wait_until_ready();
+    assert_eq!(bed.all_stored(MESSAGES, SOON).await, 0);
 }

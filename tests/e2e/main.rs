@@ -10,13 +10,14 @@
     reason = "this is test code: a step that fails is a test that fails"
 )]
 
-mod audit;
 mod bed;
+mod changes;
 mod cluster;
 mod delivery;
 mod example;
 mod leftovers;
 mod load;
+mod loss;
 mod operator;
 mod reading;
 mod rights;
