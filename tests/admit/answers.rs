@@ -78,7 +78,7 @@ fn sound_documents_are_admitted_and_most_broken_ones_refused_by_the_api_server()
 /// Every rule that is told in words of ours: the documents show that it is there and what it says.
 #[test]
 fn each_rule_in_words_is_met_by_a_document() {
-    let said: String = answers().values().flatten().map(|line| format!("{line}\n")).collect();
+    let said = answers().values().flatten().map(String::as_str).collect::<Vec<_>>().join("\n");
     let unmet: Vec<_> = messages().into_iter().filter(|message| !said.contains(message)).collect();
     assert!(unmet.is_empty(), "no document of crds/tests/refused meets:\n{}", unmet.join("\n"));
 }
