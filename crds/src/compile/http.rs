@@ -70,8 +70,15 @@ fn url_fault(url: &str, params: &[&str]) -> Option<String> {
     })
 }
 
+/// What belongs to the connection, not to the message.
+const OWN_HEADERS: &[&str] =
+    &["connection", "content-length", "host", "te", "trailer", "transfer-encoding", "upgrade"];
+
 /// RFC 9110, 5.6.2: a token.
 fn header_fault(name: &str) -> Option<String> {
+    if OWN_HEADERS.iter().any(|own| own.eq_ignore_ascii_case(name)) {
+        return Some(format!("\"{name}\" is set by the connection itself; take it away"));
+    }
     let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
     (name.is_empty() || !name.chars().all(token)).then(|| {
         format!("\"{}\" is no name of a header; use letters, digits and \"-\"", name.escape_debug())

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     expression::{Expression, Scope},
     table::{KeySource, Middleware, SchemaSource},
-    v1alpha1::{self, ApiKey, Dedup, RateLimit, RateLimitAction, Transform, Validate},
+    v1alpha1::{self, ApiKey, Dedup, DedupStore, RateLimit, RateLimitAction, Transform, Validate},
 };
 
 const MAX_ENTRIES: usize = 16;
@@ -241,6 +241,12 @@ impl Step<'_, '_> {
     }
 
     fn dedup(&mut self, given: &Dedup) -> Option<Middleware> {
+        if given.store == Some(DedupStore::Database) {
+            self.problems.add(
+                self.field("dedup.store"),
+                "\"Database\" is nothing that workers can do yet; write Memory, or give the sql handler a key and onConflict: Ignore",
+            );
+        }
         let window = self.problems.seconds(
             &self.field("dedup.windowSeconds"),
             given.window_seconds,
