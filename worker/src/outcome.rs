@@ -1,6 +1,6 @@
 //! How the handling of a message ends.
 
-use std::{borrow::Cow, error::Error as StdError, fmt};
+use std::{borrow::Cow, error::Error as StdError, fmt, time::Duration};
 
 /// A bounded, stable word: a metrics label, never made from a message's content.
 pub type Reason = &'static str;
@@ -45,6 +45,8 @@ pub struct Failure {
     pub source: Option<Box<dyn StdError + Send + Sync>>,
     /// Attempts that this failure already used up, zero where nobody retried it yet.
     pub(crate) attempts: u32,
+    /// What failed has asked to be left alone for so long; zero where it has not.
+    pub(crate) pause: Duration,
 }
 
 /// The classes that RouteMQ itself uses. Custom code may use its own, but only a bounded number.
@@ -85,6 +87,10 @@ pub mod class {
     pub const LOCK_TIMEOUT: Reason = "LockTimeout";
     /// The database refused a row.
     pub const ROW: Reason = "Row";
+    /// An HTTP service refused, or its answer is of no use.
+    pub const HTTP: Reason = "Http";
+    /// An HTTP service cannot be reached.
+    pub const HTTP_AWAY: Reason = "HttpAway";
     /// A rate limit sends what is beyond it to the dead letters.
     pub const RATE_LIMITED: Reason = "RateLimited";
     /// `filter`: the expression is false.
@@ -102,7 +108,14 @@ pub mod class {
 impl Failure {
     /// A failure of any kind.
     pub fn new(kind: FailureKind, class: Reason, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { kind, class, message: message.into(), source: None, attempts: 0 }
+        Self {
+            kind,
+            class,
+            message: message.into(),
+            source: None,
+            attempts: 0,
+            pause: Duration::ZERO,
+        }
     }
 
     /// May pass by itself.
@@ -130,6 +143,11 @@ impl Failure {
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
+    }
+
+    /// Not to be tried again sooner than this.
+    pub(crate) fn not_before(self, pause: Duration) -> Self {
+        Self { pause, ..self }
     }
 
     /// The message and its causes, separated by colons, at most `limit` bytes.

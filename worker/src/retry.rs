@@ -50,7 +50,7 @@ impl<'a> Retry<'a> {
             {
                 self.hold = None;
                 self.attempts += 1;
-                tokio::time::sleep(backoff(self.attempts, CAP)).await;
+                tokio::time::sleep(backoff(self.attempts, CAP).max(failure.pause)).await;
                 return Ok(());
             }
             FailureKind::Transient | FailureKind::Permanent => {}
@@ -111,6 +111,15 @@ mod tests {
         assert!(health.watch().borrow().is_empty(), "it is back, though it failed otherwise");
         let failure = retry.after(Failure::transient("Test", "no")).await.unwrap_err();
         assert_eq!((failure.class, failure.attempts), ("Test", 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_asked_for_a_pause_is_not_tried_sooner() {
+        let health = Health::default();
+        let (mut retry, start) = (Retry::new(2, &health), tokio::time::Instant::now());
+        let pause = Duration::from_secs(40);
+        retry.after(Failure::transient("Test", "no").not_before(pause)).await.unwrap();
+        assert_eq!(start.elapsed(), pause);
     }
 
     #[tokio::test(start_paused = true)]

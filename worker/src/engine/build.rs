@@ -77,7 +77,7 @@ impl<'a> Builder<'a> {
         let handlers = route.handlers.iter().enumerate();
         let handlers = handlers
             .filter_map(|(at, it)| {
-                let action = self.action(&format!("{field}.handlers[{at}]"), &it.action)?;
+                let action = self.action(&format!("{field}.handlers[{at}]"), it)?;
                 Some(handler::Compiled::new(at, it, action))
             })
             .collect();
@@ -167,8 +167,8 @@ impl<'a> Builder<'a> {
         value.map_err(|error| self.problems.push(Problem::new(field, error.to_string()))).ok()
     }
 
-    fn action(&mut self, field: &str, action: &table::Action) -> Option<Action> {
-        match action {
+    fn action(&mut self, field: &str, it: &table::Handler) -> Option<Action> {
+        match &it.action {
             table::Action::Log { level, message } => {
                 Some(Action::Log(handler::Log::new(*level, message.clone())))
             }
@@ -191,10 +191,10 @@ impl<'a> Builder<'a> {
                 let database = self.database(field)?;
                 Some(Action::Sql(handler::Sql::statement(statement, database)))
             }
-            table::Action::Http(_) => self.refuse(
-                format!("{field}.http"),
-                "this worker cannot call HTTP services yet: use a custom handler",
-            ),
+            table::Action::Http(http) => {
+                let keeps = it.result_name.is_some();
+                Some(Action::Http(handler::Http::new(http.clone(), keeps)))
+            }
         }
     }
 

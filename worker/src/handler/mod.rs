@@ -1,6 +1,7 @@
 //! What is done with a message: one file a handler.
 
 pub(crate) mod custom;
+mod http;
 mod log;
 mod publish;
 mod reply;
@@ -9,6 +10,7 @@ mod sql;
 use routemq_crds::{expression::Expression, table};
 
 pub use custom::{BoxFuture, Handler};
+pub(crate) use http::Http;
 pub(crate) use log::Log;
 pub(crate) use publish::Publish;
 pub(crate) use reply::Reply;
@@ -36,6 +38,7 @@ pub(crate) enum Action {
     Publish(Publish),
     Reply(Reply),
     Sql(Sql),
+    Http(Http),
     Custom(custom::Custom),
 }
 
@@ -64,6 +67,7 @@ impl Compiled {
             Action::Publish(_) => "publish",
             Action::Reply(_) => "reply",
             Action::Sql(_) => "sql",
+            Action::Http(_) => "http",
             Action::Custom(_) => "custom",
         }
     }
@@ -74,7 +78,9 @@ impl Compiled {
         match &self.action {
             Action::Publish(_) | Action::Reply(_) => (FailureKind::Unavailable, class::BROKER),
             Action::Sql(_) => (FailureKind::Unavailable, class::DATABASE),
-            Action::Log(_) | Action::Custom(_) => (FailureKind::Transient, class::TIMEOUT),
+            Action::Log(_) | Action::Http(_) | Action::Custom(_) => {
+                (FailureKind::Transient, class::TIMEOUT)
+            }
         }
     }
 
@@ -113,6 +119,7 @@ impl Compiled {
             Action::Publish(publish) => publish.run(message, &route.shared).await.map(|()| None),
             Action::Reply(reply) => reply.run(message, route).await.map(|()| None),
             Action::Sql(sql) => sql.run(message, &route.shared).await,
+            Action::Http(http) => http.run(message, &route.shared).await,
             Action::Custom(_) => Ok(None),
         }
     }

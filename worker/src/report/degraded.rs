@@ -21,6 +21,8 @@ pub mod reason {
     pub const PUBLISH_REFUSED: &str = "PublishRefused";
     /// The broker refuses dead letters.
     pub const DEAD_LETTER_REFUSED: &str = "DeadLetterRefused";
+    /// An HTTP service that handlers call cannot be reached.
+    pub const HTTP_AWAY: &str = "HttpAway";
     /// Messages are held for a class of failure that custom code reports.
     pub const MESSAGES_HELD: &str = "MessagesHeld";
     /// Nobody subscribes to the dead letter topic.
@@ -85,6 +87,10 @@ fn of_class(held: Reason) -> Degraded {
         class::DEAD_LETTER_REFUSED => (
             reason::DEAD_LETTER_REFUSED,
             "the broker refuses dead letters; messages wait until its access rules allow them",
+        ),
+        class::HTTP_AWAY => (
+            reason::HTTP_AWAY,
+            "an HTTP service that handlers call cannot be reached; messages wait until it can, and the worker's log says why",
         ),
         class => {
             let message = format!(
