@@ -186,8 +186,8 @@ async fn missing_columns_and_keys_are_added_and_earlier_rows_stay() {
     let inserter = database.inserter(&wanted);
     inserter.write(row(1, "again")).await.unwrap();
     inserter.write(row(2, "new")).await.unwrap();
-    let rows = json(&database, "SELECT k AS k, v FROM t ORDER BY k").await;
-    assert_eq!(rows, [r#"{"k":1,"v":"again"}"#, r#"{"k":2,"v":"new"}"#]);
+    let rows = json(&database, "SELECT v FROM t ORDER BY k").await;
+    assert_eq!(rows, [r#"{"v":"again"}"#, r#"{"v":"new"}"#]);
 }
 
 #[tokio::test]
