@@ -75,5 +75,11 @@ fn ask(plane: &ControlPlane, name: &str) -> Answer {
 fn without_folder(said: &str, file: &Path) -> Answer {
     let folder = format!("{}/", file.parent().unwrap().display());
     let lines = said.lines().map(|line| line.replace(&folder, "").trim().to_owned());
-    lines.filter(|line| !line.is_empty()).collect()
+    in_order(lines.filter(|line| !line.is_empty()).collect())
+}
+
+/// An API server tells several problems in whatever order it meets them, which is another each time.
+fn in_order(mut answer: Answer) -> Answer {
+    answer.sort_by_key(|line| line.starts_with("* ").then(|| line.clone()));
+    answer
 }
