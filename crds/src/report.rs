@@ -17,6 +17,9 @@ pub struct WorkerReport {
     pub revision: Option<String>,
     /// Whether it is connected to the broker.
     pub connected: bool,
+    /// Why it is not: a CamelCase reason and a sentence without anything that varies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disconnected: Option<Degraded>,
     /// By filter: what SUBACK said; a filter that is not answered is missing.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub filters: BTreeMap<String, FilterReport>,
@@ -41,7 +44,7 @@ pub struct FilterReport {
     pub code: u8,
 }
 
-/// Something works at less than promised.
+/// Something works at less than promised, or not at all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Degraded {
     /// CamelCase, stable.

@@ -6,11 +6,14 @@ use k8s_openapi::{
 };
 use routemq_crds::{
     report::WorkerReport,
-    table::Table,
+    table::{Filter, Table},
     v1alpha1::{MqttRoute, MqttRouteStatus, RouteStatus},
 };
 
 use crate::{condition::Observation, names};
+
+/// Why a filter that is granted is not as good as promised.
+const LOWERED: &str = "QosLowered";
 
 /// What the cluster says of an accepted object.
 #[derive(Clone, Debug)]
@@ -161,6 +164,12 @@ fn subscribed(observed: &Observed<'_>) -> Observation {
     if let Some(message) = refusal(observed) {
         return Observation::no(KIND, "Refused", message);
     }
+    if let Some(message) = lowered(observed) {
+        return Observation::no(KIND, LOWERED, message);
+    }
+    if let Some(why) = observed.reports.iter().find_map(|report| report.disconnected.clone()) {
+        return Observation::no(KIND, &why.reason, why.message);
+    }
     let wanted = observed.table.worker_count as usize;
     if observed.reports.iter().filter(|report| is_subscribed(observed.table, report)).count()
         < wanted
@@ -171,11 +180,11 @@ fn subscribed(observed: &Observed<'_>) -> Observation {
 }
 
 fn is_subscribed(table: &Table, report: &WorkerReport) -> bool {
-    let granted =
-        |filter: &str| report.filters.get(filter).is_some_and(|answer| answer.code < 0x80);
-    report.connected
-        && runs(report, table)
-        && table.filters.iter().all(|filter| granted(&filter.filter))
+    let granted = |filter: &Filter| {
+        let answer = report.filters.get(&filter.filter);
+        answer.is_some_and(|answer| (filter.qos..0x80).contains(&answer.code))
+    };
+    report.connected && runs(report, table) && table.filters.iter().all(granted)
 }
 
 /// Whether it is of this table. Workers of an older image know no revisions: a new generation is another table to them.
@@ -195,6 +204,21 @@ fn refusal(observed: &Observed<'_>) -> Option<String> {
     Some(format!(
         "the broker refused the filter {filter:?} with reason code 0x{:02x}; check the broker's access rules",
         answer.code
+    ))
+}
+
+/// The first filter, in order, that any worker of this table was granted with a lower QoS than asked for.
+fn lowered(observed: &Observed<'_>) -> Option<String> {
+    let table = observed.table;
+    let lower = |filter: &Filter| {
+        let reports = observed.reports.iter().filter(|report| runs(report, table));
+        let codes = reports.filter_map(|report| Some(report.filters.get(&filter.filter)?.code));
+        let code = codes.min().filter(|code| *code < filter.qos)?;
+        Some((filter.filter.clone(), filter.qos, code))
+    };
+    let (filter, asked, granted) = table.filters.iter().filter_map(lower).min()?;
+    Some(format!(
+        "the broker grants QoS {granted} instead of {asked} for the filter {filter:?}, so messages may be lost on the way; raise the broker's maximum QoS or lower the route's"
     ))
 }
 
@@ -223,6 +247,9 @@ fn degraded(observed: &Observed<'_>) -> Observation {
     }
     if let Some((reason, message)) = replica_failure(observed.deployment) {
         return Observation::yes(KIND, &reason, message);
+    }
+    if let Some(message) = lowered(observed) {
+        return Observation::yes(KIND, LOWERED, message);
     }
     match observed.reports.iter().find_map(|report| report.degraded.clone()) {
         Some(degraded) => Observation::yes(KIND, &degraded.reason, degraded.message),
@@ -279,3 +306,6 @@ fn ready(others: &[Observation], observed: &Observed<'_>) -> Observation {
     }
     Observation::yes(KIND, "Running", "every worker is subscribed to every filter")
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@
 //!   report the same words, so that a condition made from them does not flap.
 
 mod degraded;
+mod disconnected;
 
 use std::{
     collections::BTreeMap,
@@ -59,6 +60,7 @@ struct Parts {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct SessionPart {
     connected: bool,
+    disconnected: Option<Degraded>,
     no_barrier: bool,
     filters: BTreeMap<String, FilterReport>,
 }
@@ -176,6 +178,7 @@ impl Parts {
             generation: self.generation,
             revision: self.revision.clone(),
             connected: !self.sessions.is_empty() && sessions().all(|session| session.connected),
+            disconnected: sessions().find_map(|session| session.disconnected.clone()),
             filters: self.filters(),
             missing: self.missing.clone(),
             degraded: self.degraded(),
@@ -218,6 +221,7 @@ impl SessionPart {
         let answers = status.filters.iter();
         Self {
             connected: matches!(status.connection, ConnectionState::Connected { .. }),
+            disconnected: disconnected::why(&status.connection),
             no_barrier: status.no_barrier,
             filters: answers.filter_map(|(filter, state)| answered(filter, state)).collect(),
         }

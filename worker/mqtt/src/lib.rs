@@ -35,6 +35,7 @@ mod reason;
 mod subscriptions;
 mod surplus;
 mod transport;
+mod trouble;
 
 pub use config::{Credentials, Gate, Login, Loss, SessionConfig, SharedLogin, TlsConfig};
 pub use message::{AckToken, Delivery, Properties, Publish, QoS, SubscriptionIds};
@@ -44,3 +45,4 @@ pub use session::{
     Acks, ConnectionState, End, FilterState, Receiver, Session, SessionHandle, SessionStatus,
     Subscription,
 };
+pub use trouble::Trouble;

@@ -12,7 +12,7 @@ mod support;
 use std::time::Duration;
 
 use proptest::{prelude::*, test_runner::TestRunner};
-use routemq_mqtt::{ConnectionState, Publisher, SessionStatus};
+use routemq_mqtt::{ConnectionState, Publisher, SessionStatus, Trouble};
 use support::{Listener, config, stub::Stub};
 
 fn waiting_for(words: &str) -> impl Fn(&SessionStatus) -> bool + '_ {
@@ -93,6 +93,33 @@ async fn a_malformed_packet_ends_the_connection_with_its_reason_and_the_next_one
         assert_eq!(client.seen().deliveries.len(), before + 1, "{name}");
         client.status(name, waiting_for("the broker broke the protocol")).await;
     }
+}
+
+/// It has a message for the session that is too large, and sends it anyway: each connection ends so, for ever.
+#[tokio::test]
+async fn a_broker_that_sends_what_is_too_large_again_and_again_is_tried_ever_more_seldom_and_told()
+{
+    let stub = Stub::start().await;
+    let mut settings = config(stub.port, "worker");
+    settings.max_backoff = Duration::from_secs(30);
+    let client = Listener::eager(settings);
+    let mut attempts = 0;
+    let stubborn = async {
+        loop {
+            let mut peer = stub.welcome().await;
+            peer.raw(&[0x30, 0xFF, 0xFF, 0x7F]).await;
+            assert_eq!(peer.rest().await, [0xE0, 1, 0x95], "attempt {attempts}");
+            attempts += 1;
+        }
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(6), stubborn).await;
+    // Pauses of at most 0.25, 0.5, 1, 2, 4 s, each anything between nothing and that.
+    assert!((2..=20).contains(&attempts), "{attempts} attempts in six seconds");
+    let told = |now: &SessionStatus| {
+        let trouble = Trouble::BrokenProtocol;
+        matches!(&now.connection, ConnectionState::Waiting { trouble: it, .. } if *it == trouble)
+    };
+    client.status("the trouble is told", told).await;
 }
 
 #[tokio::test]

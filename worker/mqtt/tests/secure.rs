@@ -15,7 +15,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     date_time_ymd,
 };
-use routemq_mqtt::{ConnectionState, QoS, SessionConfig, SessionStatus, TlsConfig};
+use routemq_mqtt::{ConnectionState, QoS, SessionConfig, SessionStatus, TlsConfig, Trouble};
 use support::{
     Listener, config, filter,
     mosquitto::{Mosquitto, free_port},
@@ -93,10 +93,15 @@ async fn works(own: SessionConfig) {
 }
 
 async fn refusal(own: SessionConfig) -> String {
+    trouble(own).await.0
+}
+
+/// In words, and as a kind.
+async fn trouble(own: SessionConfig) -> (String, Trouble) {
     let client = Listener::eager(own);
     let waiting = |now: &SessionStatus| matches!(now.connection, ConnectionState::Waiting { .. });
     match client.status("a refusal", waiting).await.connection {
-        ConnectionState::Waiting { reason, .. } => reason,
+        ConnectionState::Waiting { reason, trouble, .. } => (reason, trouble),
         other => panic!("{other:?}"),
     }
 }
@@ -113,21 +118,48 @@ async fn a_trusted_broker_is_spoken_to() {
 async fn a_broker_that_cannot_be_trusted_is_refused_in_words() {
     let certificates = Certificates::new();
     let ca = certificates.path("ca.crt");
-    for (name, host, expired, trusted, words) in [
-        ("an unknown authority", "localhost", false, false, "authority that is not trusted"),
-        ("another host name", "elsewhere.example", false, true, "for another host name"),
-        ("an expired certificate", "localhost", true, true, "has expired"),
+    let refused = Trouble::TlsRefused;
+    for (name, host, expired, trusted, (words, kind)) in [
+        ("an unknown authority", "localhost", false, false, ("is not trusted", refused)),
+        ("another host name", "elsewhere.example", false, true, ("for another host name", refused)),
+        ("an expired certificate", "localhost", true, true, ("has expired", Trouble::TlsExpired)),
     ] {
         certificates.issue("server", &[host], |params| {
             if expired {
-                params.not_before = date_time_ymd(2020, 1, 1);
-                params.not_after = date_time_ymd(2021, 1, 1);
+                expire(params);
             }
         });
         let (_broker, port) = certificates.broker("").await;
-        let said = refusal(secure(port, "mqtts", trusted.then_some(ca.as_path()))).await;
+        let own = secure(port, "mqtts", trusted.then_some(ca.as_path()));
+        let (said, what) = trouble(own).await;
         assert!(said.contains(words), "{name}: {said}");
+        assert_eq!(what, kind, "{name}: {said}");
     }
+}
+
+fn expire(params: &mut CertificateParams) {
+    params.not_before = date_time_ymd(2020, 1, 1);
+    params.not_after = date_time_ymd(2021, 1, 1);
+}
+
+#[tokio::test]
+async fn a_client_certificate_that_has_expired_is_told_apart_from_one_that_is_not_accepted() {
+    let certificates = Certificates::new();
+    certificates.issue("server", &["localhost"], |_| {});
+    certificates.issue("client", &["worker"], expire);
+    let (_broker, port) = certificates.broker("require_certificate true\n").await;
+    let mut own = secure(port, "mqtts", Some(&certificates.path("ca.crt")));
+    own.tls.client = Some((certificates.path("client.crt"), certificates.path("client.key")));
+    let (said, kind) = trouble(own).await;
+    assert_eq!(kind, Trouble::TlsExpired, "{said}");
+    assert!(said.contains("client certificate has expired"), "{said}");
+
+    let strangers = Certificates::new();
+    strangers.issue("client", &["worker"], |_| {});
+    let mut own = secure(port, "mqtts", Some(&certificates.path("ca.crt")));
+    own.tls.client = Some((strangers.path("client.crt"), strangers.path("client.key")));
+    let (said, kind) = trouble(own).await;
+    assert_eq!(kind, Trouble::TlsRefused, "{said}");
 }
 
 #[tokio::test]

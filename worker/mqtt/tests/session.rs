@@ -177,7 +177,7 @@ async fn a_takeover_is_told_apart() {
     let mut peer = stub.welcome().await;
     peer.raw(&[0xE0, 2, 0x8E, 0]).await;
     let status = client.status("waiting", is_waiting).await;
-    assert!(matches!(&status.connection, ConnectionState::Waiting { reason, taken_over: true }
+    assert!(matches!(&status.connection, ConnectionState::Waiting { reason, taken_over: true, .. }
             if reason.contains("client id")));
     let mut peer = stub.welcome().await;
     peer.raw(&[0xE0, 0]).await;

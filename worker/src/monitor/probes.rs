@@ -55,11 +55,16 @@ fn unsubscribed(status: &SessionStatus, wanted: &[Subscription]) -> Option<Strin
         ConnectionState::Waiting { reason, .. } => return Some(format!("not connected: {reason}")),
         _ => return Some("not connected yet".to_owned()),
     }
-    wanted.iter().find_map(|it| ungranted(&it.filter, status.filters.get(&it.filter)))
+    wanted.iter().find_map(|it| ungranted(it, status.filters.get(&it.filter)))
 }
 
-fn ungranted(filter: &str, state: Option<&FilterState>) -> Option<String> {
+fn ungranted(wanted: &Subscription, state: Option<&FilterState>) -> Option<String> {
+    let Subscription { filter, qos: asked, .. } = wanted;
     match state {
+        Some(FilterState::Granted { qos, .. }) if qos < asked => Some(format!(
+            "the broker granted QoS {} instead of {} for {filter}: messages may be lost on the way",
+            *qos as u8, *asked as u8
+        )),
         Some(FilterState::Granted { .. }) => None,
         Some(FilterState::Refused { code, reason }) => Some(format!(
             "the broker refused the subscription to {filter}: {reason} (0x{code:02x})"
@@ -70,7 +75,7 @@ fn ungranted(filter: &str, state: Option<&FilterState>) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use routemq_mqtt::QoS;
+    use routemq_mqtt::{QoS, Trouble};
 
     use super::*;
 
@@ -84,13 +89,22 @@ mod tests {
         let wanted =
             [Subscription { filter: "a/+".to_owned(), qos: QoS::AtLeastOnce, identifier: 1 }];
         let connected = || ConnectionState::Connected { session_present: true, identifiers: true };
-        let away =
-            ConnectionState::Waiting { reason: "no route to host".to_owned(), taken_over: false };
-        let granted = |settled| FilterState::Granted { qos: QoS::AtMostOnce, settled };
+        let away = ConnectionState::Waiting {
+            reason: "no route to host".to_owned(),
+            trouble: Trouble::Away,
+            taken_over: false,
+        };
+        let granted = |settled| FilterState::Granted { qos: QoS::AtLeastOnce, settled };
+        let lowered = FilterState::Granted { qos: QoS::AtMostOnce, settled: true };
         let refused = FilterState::Refused { code: 0x87, reason: "not authorized" };
         let rows = [
             ("granted", status(connected(), Some(granted(true))), None),
             ("granted, before its barrier", status(connected(), Some(granted(false))), None),
+            (
+                "lowered",
+                status(connected(), Some(lowered)),
+                Some("granted QoS 0 instead of 1 for a/+"),
+            ),
             ("not asked yet", status(connected(), None), Some("has not answered")),
             (
                 "not answered",

@@ -9,7 +9,7 @@ use crate::{
     outcome::{FailureKind, Reason, class},
 };
 
-/// The reasons that RouteMQ itself reports: CamelCase, stable, seen in the `Degraded` condition.
+/// The reasons that RouteMQ itself reports: CamelCase, stable, seen in the conditions `Degraded`, `Subscribed` and `Ready`.
 pub mod reason {
     /// The database does not answer.
     pub const DATABASE_AWAY: &str = "DatabaseAway";
@@ -29,6 +29,24 @@ pub mod reason {
     pub const DEAD_LETTER_UNROUTABLE: &str = "DeadLetterUnroutable";
     /// The broker refuses the barrier topic.
     pub const NO_BARRIER: &str = "NoBarrier";
+    /// Not connected: nobody answers.
+    pub const BROKER_UNREACHABLE: &str = "BrokerUnreachable";
+    /// Not connected: a certificate has expired.
+    pub const TLS_EXPIRED: &str = "TLSExpired";
+    /// Not connected: no trust, or no TLS.
+    pub const TLS_REFUSED: &str = "TLSRefused";
+    /// Not connected: user name or password.
+    pub const BAD_CREDENTIALS: &str = "BadCredentials";
+    /// Not connected: the broker's access rules.
+    pub const NOT_AUTHORIZED: &str = "NotAuthorized";
+    /// Not connected: another refusal of the broker.
+    pub const CONNECTION_REFUSED: &str = "ConnectionRefused";
+    /// Not connected: the url, login or certificates here cannot be used.
+    pub const CONNECTION_MISCONFIGURED: &str = "ConnectionMisconfigured";
+    /// Not connected: another client has the client id.
+    pub const CLIENT_ID_TAKEN: &str = "ClientIdTaken";
+    /// Not connected: the broker breaks the protocol or the announced limits.
+    pub const PROTOCOL_BROKEN: &str = "ProtocolBroken";
 }
 
 /// The gravest: what a human must mend, then what is away, then what was noted, then what merely takes longer.

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use routemq_crds::report::FilterReport;
-use routemq_mqtt::{ConnectionState, FilterState, QoS, SessionStatus};
+use routemq_mqtt::{ConnectionState, FilterState, QoS, SessionStatus, Trouble};
 use tokio::{sync::watch, time::timeout};
 
 use super::{Reporter, WorkerReport, reason};
@@ -77,12 +77,40 @@ async fn a_session_that_is_not_connected_is_said_so() {
     reporter.follow_session(session);
     until(&reporter, |report| report.connected).await;
     status.send_modify(|status| {
-        let reason = "the broker closed the connection".to_owned();
-        status.connection = ConnectionState::Waiting { reason, taken_over: false };
+        let reason = "the broker closed the connection from 10.0.0.7".to_owned();
+        status.connection =
+            ConnectionState::Waiting { reason, trouble: Trouble::Away, taken_over: false };
         status.filters.insert("a".to_owned(), FilterState::Pending);
     });
     let report = until(&reporter, |report| !report.connected).await;
     assert_eq!(codes(&report), []);
+    let why = report.disconnected.unwrap();
+    assert_eq!(why.reason, reason::BROKER_UNREACHABLE);
+    assert!(!why.message.contains("10.0.0.7"), "{}", why.message);
+}
+
+#[tokio::test]
+async fn what_keeps_a_session_from_its_broker_is_a_stable_reason_until_it_is_connected() {
+    let reporter = Reporter::default();
+    let (status, session) = watch::channel(SessionStatus::default());
+    reporter.follow_session(session);
+    for (trouble, wanted) in [
+        (Trouble::TlsExpired, reason::TLS_EXPIRED),
+        (Trouble::BadCredentials, reason::BAD_CREDENTIALS),
+        (Trouble::NotAuthorized, reason::NOT_AUTHORIZED),
+        (Trouble::Misconfigured, reason::CONNECTION_MISCONFIGURED),
+    ] {
+        let reason = String::new();
+        status.send_modify(|status| {
+            status.connection = ConnectionState::Waiting { reason, trouble, taken_over: false };
+        });
+        let said = |report: &WorkerReport| {
+            report.disconnected.as_ref().is_some_and(|why| why.reason == wanted)
+        };
+        until(&reporter, said).await;
+    }
+    status.send_modify(|status| *status = connected(&[]));
+    until(&reporter, |report| report.connected && report.disconnected.is_none()).await;
 }
 
 #[tokio::test]

@@ -158,7 +158,7 @@ impl Notice {
 #[cfg(test)]
 mod tests {
     use super::{ConnectionState, FilterState, Notice, SessionStatus, Subscription, notices};
-    use routemq_mqtt::QoS;
+    use routemq_mqtt::{QoS, Trouble};
 
     const GRANTED: FilterState = FilterState::Granted { qos: QoS::AtLeastOnce, settled: false };
     const SETTLED: FilterState = FilterState::Granted { qos: QoS::AtLeastOnce, settled: true };
@@ -211,7 +211,8 @@ mod tests {
     #[test]
     fn a_taken_client_id_is_told() {
         let reason = "session taken over".to_owned();
-        let connection = ConnectionState::Waiting { reason, taken_over: true };
+        let trouble = Trouble::TakenOver;
+        let connection = ConnectionState::Waiting { reason, trouble, taken_over: true };
         let now = SessionStatus { connection, ..status(true, None) };
         assert_eq!(notices(&status(true, None), &now, &[], true), [Notice::TakenOver]);
     }

@@ -15,7 +15,7 @@ use tokio::{
 
 use super::flight::{Flight, Job};
 use crate::{
-    ConnectionState, SessionConfig,
+    ConnectionState, SessionConfig, Trouble,
     alarm::Alarm,
     backoff::Backoff,
     codec::{self, Fault, Incoming},
@@ -86,9 +86,9 @@ impl Driver {
         let mut backoff = Backoff::new(self.config.max_backoff);
         loop {
             let config = Arc::clone(&self.config);
-            let (reason, taken_over) = match self.unless_stopped(Box::pin(connect(&config))).await {
+            let (reason, trouble) = match self.unless_stopped(Box::pin(connect(&config))).await {
                 None => break,
-                Some(Err(error)) => (sentence(&error), false),
+                Some(Err(error)) => (sentence(&error), Trouble::from(&error)),
                 Some(Ok((link, accepted))) => {
                     let since = Instant::now();
                     match self.serve(link, &accepted).await {
@@ -97,14 +97,15 @@ impl Driver {
                             if since.elapsed() >= HELD {
                                 backoff.reset();
                             }
-                            (sentence(&lost), matches!(lost, Lost::TakenOver))
+                            (sentence(&lost), Trouble::from(&lost))
                         }
                     }
                 }
             };
             let pause = backoff.next(fastrand::f64());
             self.outage.failed(&reason, pause);
-            self.connection.send_replace(ConnectionState::Waiting { reason, taken_over });
+            let taken_over = trouble == Trouble::TakenOver;
+            self.connection.send_replace(ConnectionState::Waiting { reason, trouble, taken_over });
             if self.unless_stopped(sleep(pause)).await.is_none() {
                 break;
             }

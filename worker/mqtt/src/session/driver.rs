@@ -17,7 +17,7 @@ use super::{
     Acks, ConnectionState, End, Receiver, SessionStatus, Subscription, protocol::Protocol,
 };
 use crate::{
-    AckToken, Loss, Pulse, SessionConfig,
+    AckToken, Loss, Pulse, SessionConfig, Trouble,
     alarm::Alarm,
     backoff::Backoff,
     codec,
@@ -106,9 +106,9 @@ impl<R: Receiver> Driver<R> {
         let mut backoff = Backoff::new(self.config.max_backoff);
         let stop = loop {
             let config = Arc::clone(&self.config);
-            let (reason, loss) = match self.meanwhile(Box::pin(connect(&config))).await {
+            let (reason, trouble, loss) = match self.meanwhile(Box::pin(connect(&config))).await {
                 Err(stop) => break stop,
-                Ok(Err(error)) => (sentence(&error), Loss::NotConnected),
+                Ok(Err(error)) => (sentence(&error), Trouble::from(&error), Loss::NotConnected),
                 Ok(Ok((link, accepted))) => {
                     let since = Instant::now();
                     match self.serve(link, &accepted).await {
@@ -118,7 +118,7 @@ impl<R: Receiver> Driver<R> {
                             if lasted >= HELD {
                                 backoff.reset();
                             }
-                            (sentence(&lost), loss_of(&lost, lasted))
+                            (sentence(&lost), Trouble::from(&lost), loss_of(&lost, lasted))
                         }
                     }
                 }
@@ -127,7 +127,7 @@ impl<R: Receiver> Driver<R> {
             self.outage.failed(&reason, pause);
             // With a gate it is the gate that knows.
             let taken_over = loss == Loss::TakenOver && self.config.before_reconnect.is_none();
-            self.set_connection(ConnectionState::Waiting { reason, taken_over });
+            self.set_connection(ConnectionState::Waiting { reason, trouble, taken_over });
             if let Err(stop) = self.meanwhile(sleep(pause)).await {
                 break stop;
             }
@@ -149,7 +149,8 @@ impl<R: Receiver> Driver<R> {
             return Ok(());
         }
         let reason = "the client id is another's now".to_owned();
-        self.set_connection(ConnectionState::Waiting { reason, taken_over: true });
+        let trouble = Trouble::TakenOver;
+        self.set_connection(ConnectionState::Waiting { reason, trouble, taken_over: true });
         self.meanwhile(std::future::pending()).await
     }
 

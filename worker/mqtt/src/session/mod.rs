@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use self::driver::{Command, Driver, Stop};
-use crate::{AckToken, Delivery, Pulse, SessionConfig};
+use crate::{AckToken, Delivery, Pulse, SessionConfig, Trouble};
 
 /// Commands that wait for the socket task.
 const COMMANDS: usize = 16;
@@ -81,6 +81,8 @@ pub enum ConnectionState {
     Waiting {
         /// The last failure: what failed, and how to mend it.
         reason: String,
+        /// The same as a kind, which holds nothing that varies.
+        trouble: Trouble,
         /// Whether another connection took the client id (DISCONNECT 0x8E).
         taken_over: bool,
     },

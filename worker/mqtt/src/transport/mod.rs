@@ -11,7 +11,7 @@ use tokio::{
 };
 use url::{Host, Url};
 
-pub(crate) use self::tls::explain as explain_tls;
+pub(crate) use self::tls::{explain as explain_tls, trouble as tls_trouble};
 use self::{tls::TlsError, websocket::WebSocketError};
 use crate::TlsConfig;
 

@@ -10,7 +10,7 @@ use tokio_rustls::{
     rustls::{self, AlertDescription, CertificateError, ClientConfig, RootCertStore, crypto::ring},
 };
 
-use crate::TlsConfig;
+use crate::{TlsConfig, Trouble};
 
 /// Why there is no secure stream.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +29,16 @@ pub(crate) enum TlsError {
     Host { host: String },
     #[error("{}", explain(.0).unwrap_or("the TLS handshake failed"))]
     Handshake(#[source] io::Error),
+}
+
+impl TlsError {
+    /// What kind of trouble it is.
+    pub(crate) fn trouble(&self) -> Trouble {
+        match self {
+            Self::Handshake(error) => trouble(error).unwrap_or(Trouble::TlsRefused),
+            _ => Trouble::Misconfigured,
+        }
+    }
 }
 
 /// Shakes hands over `tcp` with the host that the url names.
@@ -102,6 +112,19 @@ pub(crate) fn explain(error: &io::Error) -> Option<&'static str> {
     }
 }
 
+/// What kind of trouble a TLS failure is; `None` where it is none of TLS.
+pub(crate) fn trouble(error: &io::Error) -> Option<Trouble> {
+    use CertificateError as Certificate;
+    let expired = match error.get_ref()?.downcast_ref::<rustls::Error>()? {
+        rustls::Error::InvalidCertificate(problem) => {
+            matches!(problem, Certificate::Expired | Certificate::ExpiredContext { .. })
+        }
+        rustls::Error::AlertReceived(alert) => *alert == AlertDescription::CertificateExpired,
+        _ => false,
+    };
+    Some(if expired { Trouble::TlsExpired } else { Trouble::TlsRefused })
+}
+
 fn explain_certificate(problem: &CertificateError) -> &'static str {
     match problem {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
@@ -131,10 +154,12 @@ fn explain_alert(alert: AlertDescription) -> Option<&'static str> {
             "the broker asks for a client certificate: give one (clientCertSecretRef, tls.crt and \
              tls.key)",
         ),
+        Alert::CertificateExpired => {
+            Some("the client certificate has expired: renew it (clientCertSecretRef)")
+        }
         Alert::BadCertificate
         | Alert::UnsupportedCertificate
         | Alert::CertificateRevoked
-        | Alert::CertificateExpired
         | Alert::CertificateUnknown
         | Alert::UnknownCA
         | Alert::DecryptError => {
