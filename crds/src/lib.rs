@@ -10,6 +10,7 @@ pub mod document;
 pub mod expression;
 pub mod problem;
 pub mod report;
+pub mod stop;
 mod suggest;
 pub mod table;
 pub mod template;

@@ -3,11 +3,14 @@
 use std::{ops::Range, sync::Arc, time::Duration};
 
 use futures::future::{BoxFuture, join_all, select_all};
-use routemq_crds::v1alpha1::SessionKind;
+use routemq_crds::{
+    stop::{CLOSE_DATABASE, LAST_PUBLISHES},
+    v1alpha1::SessionKind,
+};
 use routemq_mqtt::{ConnectionState, Gate, SessionConfig, SessionStatus};
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 
 use super::{
@@ -22,8 +25,6 @@ use crate::{
     worker::{Purpose, RunningWorker, Summary, WorkerOptions, filters},
 };
 
-/// How long the publisher may take to write what is under way when everything else has stopped.
-const PUBLISHER_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a broker that is away may keep its sessions from being drained: its URL may have changed because of that.
 const AWAY: Duration = Duration::from_secs(5);
 
@@ -434,9 +435,10 @@ impl Supervisor {
         let workers = join_all(self.workers.drain(..).map(|worker| worker.stop(drain)));
         let (mut stopped, drained) = tokio::join!(workers, self.drains.stop_all(drain));
         stopped.extend(drained);
-        self.connections.publisher.stop(PUBLISHER_PATIENCE).await;
+        self.connections.publisher.stop(LAST_PUBLISHES).await;
         if let Some(database) = &self.connections.database {
-            database.close().await;
+            // One that hangs is left to its own timeouts.
+            let _ = timeout(CLOSE_DATABASE, database.close()).await;
         }
         self.summaries.extend(stopped);
         self.summaries

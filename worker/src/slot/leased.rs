@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use routemq_crds::stop::RELEASE_SLOT;
 use routemq_mqtt::Loss;
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -23,8 +24,6 @@ const QUICK: Duration = Duration::from_secs(10);
 const THROWN_OUT: u32 = 3;
 /// How long whoever seems to be thrown out leaves the client id alone while the API server does not answer.
 const YIELD: Duration = Duration::from_mins(1);
-/// How long a stop waits for the slot to be given back.
-const FAREWELL: Duration = Duration::from_secs(3);
 
 /// The slots of this process, as their keepers have them. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -88,7 +87,7 @@ pub(crate) struct Ends {
 /// Both sides, before any slot is held.
 pub(crate) fn leased() -> (Leased, Ends) {
     let (slot, held) = watch::channel(None);
-    let (adoption, retired) = watch::channel(None);
+    let (adoption, adopted) = watch::channel(None);
     let (to_keeper, keeper) = mpsc::channel(4);
     let (to_adopter, adopter) = mpsc::channel(4);
     let (ready, willing) = watch::channel(false);
@@ -97,7 +96,7 @@ pub(crate) fn leased() -> (Leased, Ends) {
     let leased = Leased {
         slot: held,
         keeper: to_keeper,
-        adoption: retired,
+        adoption: adopted,
         adopter: to_adopter,
         willing: Arc::new(ready),
         record: Arc::clone(&record),
@@ -195,8 +194,8 @@ impl Leased {
 
     /// Gives the slots back; what is not given back within three seconds expires.
     pub async fn release(&self) {
-        let serving = ask(&self.keeper, Command::Release, FAREWELL);
-        tokio::join!(serving, ask(&self.adopter, Command::Release, FAREWELL));
+        let serving = ask(&self.keeper, Command::Release, RELEASE_SLOT);
+        tokio::join!(serving, ask(&self.adopter, Command::Release, RELEASE_SLOT));
     }
 }
 

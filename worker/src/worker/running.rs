@@ -7,7 +7,11 @@ use std::{
 };
 
 use futures::future::join_all;
-use routemq_crds::{table::Table, v1alpha1::SessionKind};
+use routemq_crds::{
+    stop::{FLUSH, STOP_TAKING},
+    table::Table,
+    v1alpha1::SessionKind,
+};
 use routemq_mqtt::{
     Acks, ConnectionState, End, Session, SessionConfig, SessionHandle, SessionStatus,
 };
@@ -33,8 +37,6 @@ use crate::{
     monitor::{LaneBeat, Member, Membership, Monitor},
 };
 
-/// The socket task may take this long to obey; it never waits for anything, so this is plenty.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// Between two looks whether everything is through.
 const LOOK: Duration = Duration::from_millis(20);
 /// The part of a worker's concurrency that a session on its way out gets.
@@ -268,9 +270,10 @@ impl RunningWorker {
     async fn end_within(self, drain: Duration) -> (Summary, bool) {
         let deadline = Instant::now() + drain;
         self.membership.leaving();
-        let _ = timeout(PATIENCE, self.session.stop_taking()).await;
+        // The socket task never waits for anything, so this is plenty.
+        let _ = timeout(STOP_TAKING, self.session.stop_taking()).await;
         self.lanes.stop(deadline).await;
-        let told = self.session.stop(self.end, PATIENCE).await;
+        let told = self.session.stop(self.end, FLUSH).await;
         self.follower.abort();
         self.membership.leave();
         (Summary { worker: (*self.identity).clone(), totals: self.counters.totals() }, told)

@@ -109,7 +109,9 @@ impl Store {
                                   replays, carried, payload)
              select ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11
              where not ?12 or not exists (
-                 select 1 from letters where topic is ?1 and dead_lettered_at = ?8 and carried = ?10 and payload = ?11)",
+                 select 1 from letters
+                 where topic is ?1 and found_at = ?2 and route = ?3 and class = ?4 and error = ?5 and attempts = ?6
+                   and first_received = ?7 and dead_lettered_at = ?8 and carried = ?10 and payload = ?11)",
         );
         let insert = insert.bind(&entry.topic).bind(&entry.found_at).bind(&entry.route);
         let insert = insert.bind(&entry.class).bind(&entry.error).bind(entry.attempts);
@@ -211,6 +213,17 @@ mod tests {
         for (again, kept) in rows {
             assert_eq!(store.keep(&letter, again).await.unwrap(), kept, "again: {again}");
         }
+    }
+
+    /// Two `MqttRoute`s may each make a letter of one message, in the same millisecond.
+    #[tokio::test]
+    async fn the_letter_of_another_route_is_no_repeat() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut store = store(&folder).await;
+        let mut letter = letter("Row", "2026-01-01T00:00:00.000Z");
+        assert!(store.keep(&letter, false).await.unwrap());
+        letter.entry.route = "audit".to_owned();
+        assert!(store.keep(&letter, true).await.unwrap());
     }
 
     #[tokio::test]
