@@ -188,11 +188,12 @@ impl Plan {
         dialect(self) == dialect(other)
     }
 
-    /// The session of one slot.
+    /// The session of one slot. An ephemeral one resumes, too: what a durable predecessor left is delivered and not
+    /// deleted, and it ends with the connection all the same, since it does not outlive it.
     pub(super) fn session(&self, prefix: &str, slot: u32) -> Result<SessionConfig, RunError> {
         let ephemeral = self.session == SessionKind::Ephemeral;
         Ok(SessionConfig {
-            clean_start: ephemeral,
+            clean_start: false,
             session_expiry: if ephemeral { Duration::ZERO } else { self.expiry },
             receive_maximum: self.receive_maximum,
             ..self.connection(prefix, &slot.to_string())?
