@@ -118,11 +118,29 @@ fn execute(command: Command) -> Ended {
     }
 }
 
+/// Whether the system gives as many threads as a runtime takes, and one to wait for files and names: where there are
+/// none, a runtime only panics.
+fn threads() -> std::io::Result<()> {
+    let wanted = std::thread::available_parallelism().map_or(1, usize::from) + 1;
+    let (hold, waiting) = std::sync::mpsc::channel::<()>();
+    let waiting = std::sync::Arc::new(std::sync::Mutex::new(waiting));
+    let started: std::io::Result<Vec<_>> = (0..wanted)
+        .map(|_| {
+            let waiting = std::sync::Arc::clone(&waiting);
+            // Each lives until all have been started.
+            std::thread::Builder::new().spawn(move || drop(waiting.lock().map(|it| it.recv())))
+        })
+        .collect();
+    drop(hold);
+    started.map(|threads| threads.into_iter().for_each(|thread| drop(thread.join())))
+}
+
 /// Only commands that talk to something pay for a runtime.
 fn on_runtime(work: impl Future<Output = Ended>) -> Ended {
+    let failed = |error: std::io::Error| Failure::world("cannot start threads").because(&error);
+    threads().map_err(failed)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime =
-        runtime.map_err(|error| Failure::world("cannot start threads").because(&error))?;
+    let runtime = runtime.map_err(failed)?;
     let ended = runtime.block_on(work);
     // A read of standard input may still be blocked: it must not keep the program.
     runtime.shutdown_background();
