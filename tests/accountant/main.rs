@@ -49,6 +49,16 @@ fn a_minute_of_faults_loses_nothing() {
 }
 
 #[test]
+fn half_a_minute_of_faults_loses_nothing_on_rmqtt() {
+    let length = ["--broker", "rmqtt", "--seconds", "30", "--every", "3-6"];
+    let (code, verdict) = soak(&length);
+    assert_eq!((code, &verdict["holds"]), (Some(0), &Value::Bool(true)), "{verdict:#}");
+    assert!(number(&verdict, "/faults") >= 3, "too few faults to show anything: {verdict:#}");
+    assert!(number(&verdict, "/accepted") > 10_000, "too small a load: {verdict:#}");
+    assert_eq!(number(&verdict, "/sessions"), number(&verdict, "/slots"));
+}
+
+#[test]
 fn workers_with_random_client_ids_are_caught_losing_messages() {
     let control = ["--control", "random-client-ids", "--only", "kill", "--every", "1-2"];
     let (code, verdict) = soak(&[&["--seconds", "12"][..], &control].concat());

@@ -1,6 +1,6 @@
 //! kill -9.
 
-use routemq_tests::{Database, ensure, eventually};
+use routemq_tests::{Broker, Database, ensure, eventually};
 
 use crate::bed::{Bed, Load, PATIENCE, messages, readings};
 
@@ -8,8 +8,8 @@ const WINDOW: usize = 50;
 const MESSAGES: usize = 200;
 
 /// The database stands still, so handlers cannot finish and the window fills; then the worker dies.
-async fn killed_with_a_full_window(database: Database) {
-    let mut bed = Bed::start(database).await;
+async fn killed_with_a_full_window(broker: Broker, database: Database) {
+    let mut bed = Bed::start_on(broker, database).await;
     let spec = format!("  delivery: {{receiveMaximum: {WINDOW}}}\n");
     let mut worker = bed.run(&readings(&spec), 1).await;
     bed.database.pause();
@@ -42,17 +42,21 @@ async fn killed_with_a_full_window(database: Database) {
 
 #[tokio::test]
 async fn a_worker_killed_with_a_full_window_repeats_it_and_loses_nothing_on_mariadb() {
-    killed_with_a_full_window(Database::mariadb().await).await;
+    killed_with_a_full_window(Broker::mosquitto().await, Database::mariadb().await).await;
+}
+
+#[tokio::test]
+async fn a_worker_killed_with_a_full_window_repeats_it_and_loses_nothing_on_rmqtt() {
+    killed_with_a_full_window(Broker::rmqtt().await, Database::mariadb().await).await;
 }
 
 #[tokio::test]
 async fn a_worker_killed_with_a_full_window_repeats_it_and_loses_nothing_on_postgres() {
-    killed_with_a_full_window(Database::postgres().await).await;
+    killed_with_a_full_window(Broker::mosquitto().await, Database::postgres().await).await;
 }
 
-#[tokio::test]
-async fn workers_killed_again_and_again_under_load_lose_nothing() {
-    let bed = Bed::start(Database::mariadb().await).await;
+async fn killed_again_and_again(broker: Broker) {
+    let bed = Bed::start_on(broker, Database::mariadb().await).await;
     let spec = format!("  workerCount: 2\n  delivery: {{receiveMaximum: {WINDOW}}}\n");
     let mut workers = bed.run(&readings(&spec), 2).await;
     let kills = 4;
@@ -64,9 +68,18 @@ async fn workers_killed_again_and_again_under_load_lose_nothing() {
         bed.subscribed(before + 2, &mut workers).await;
     }
     let messages = load.finish().await;
-    bed.distinct_rows(messages).await;
-    bed.all_acknowledged("readings/", messages).await;
+    let messages = bed.all_handled(messages, kills * 2).await;
     let doubles = bed.row_count().await - messages;
     assert!(doubles <= kills * 2 * WINDOW, "{doubles} rows too many for {kills} kills");
     assert!(bed.ledger.strays().is_empty(), "{:?}", bed.ledger.strays());
+}
+
+#[tokio::test]
+async fn workers_killed_again_and_again_under_load_lose_nothing() {
+    killed_again_and_again(Broker::mosquitto().await).await;
+}
+
+#[tokio::test]
+async fn workers_killed_again_and_again_under_load_lose_nothing_on_rmqtt() {
+    killed_again_and_again(Broker::rmqtt().await).await;
 }

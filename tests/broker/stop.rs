@@ -1,12 +1,11 @@
 //! SIGTERM.
 
-use routemq_tests::{Database, ensure, eventually};
+use routemq_tests::{Broker, Database, ensure, eventually};
 
 use crate::bed::{Bed, Load, PATIENCE, messages, readings};
 
-#[tokio::test]
-async fn a_worker_stopped_under_load_exits_with_0_and_nothing_is_lost_or_doubled() {
-    let bed = Bed::start(Database::mariadb().await).await;
+async fn stopped_under_load(broker: Broker) {
+    let bed = Bed::start_on(broker, Database::mariadb().await).await;
     let routes = readings("  workerCount: 2\n");
     let mut workers = bed.run(&routes, 2).await;
     let load = Load::start(bed.client("publisher").await);
@@ -25,6 +24,16 @@ async fn a_worker_stopped_under_load_exits_with_0_and_nothing_is_lost_or_doubled
         bed.ledger.entries("readings/").into_iter().filter(|(_, e)| e.sent.len() > 1).collect();
     assert_eq!(bed.row_count().await, messages, "sent more than once: {again:?}");
     assert!(bed.ledger.strays().is_empty(), "{:?}", bed.ledger.strays());
+}
+
+#[tokio::test]
+async fn a_worker_stopped_under_load_exits_with_0_and_nothing_is_lost_or_doubled() {
+    stopped_under_load(Broker::mosquitto().await).await;
+}
+
+#[tokio::test]
+async fn a_worker_stopped_under_load_exits_with_0_and_nothing_is_lost_or_doubled_on_rmqtt() {
+    stopped_under_load(Broker::rmqtt().await).await;
 }
 
 #[tokio::test]

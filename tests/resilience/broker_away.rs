@@ -9,8 +9,8 @@ use std::{
 };
 
 use routemq_tests::{
-    Bed, Client, ClientConfig, Database, MosquittoConfig, PATIENCE, ensure, eventually, messages,
-    readings,
+    Bed, Broker, Client, ClientConfig, Database, MosquittoConfig, PATIENCE, ensure, eventually,
+    messages, readings,
 };
 use rumqttc::v5::mqttbytes::QoS;
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -37,6 +37,31 @@ async fn a_broker_that_ends_in_good_order_is_resumed_with_its_sessions_and_loses
     // Besides the workers each process has a connection to publish over, which is new each time.
     let present = bed.ledger.sessions_present().into_iter().filter(|present| *present).count();
     assert_eq!(present, 3 * 2, "sessions found again");
+    assert!(bed.ledger.strays().is_empty(), "{:?}", bed.ledger.strays());
+}
+
+/// Sessions that live in the broker's memory are lost with it: workers say so, and join again.
+#[tokio::test]
+async fn a_broker_that_forgets_its_sessions_is_joined_again_and_everything_it_takes_then_is_handled_on_rmqtt()
+ {
+    let mut bed = Bed::start_on(Broker::rmqtt().await, Database::mariadb().await).await;
+    let mut workers = bed.run(&readings("  workerCount: 2\n"), 2).await;
+    for round in 0..3 {
+        let before = bed.ledger.subscribed();
+        if round % 2 == 0 {
+            let _ = bed.broker.stop().await;
+        } else {
+            bed.broker.kill()
+        }
+        bed.broker.restart().await;
+        bed.subscribed(before + 2, &mut workers).await;
+        let range = round * 200..(round + 1) * 200;
+        bed.client("publisher").await.publish_all(messages(range), 100).await;
+        bed.distinct_rows((round + 1) * 200).await;
+        bed.all_acknowledged("readings/", (round + 1) * 200).await;
+    }
+    let output = workers.output();
+    assert!(output.contains("the broker lost the session"), "not told:\n{output}");
     assert!(bed.ledger.strays().is_empty(), "{:?}", bed.ledger.strays());
 }
 

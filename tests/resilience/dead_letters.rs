@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use routemq_tests::{
-    Bed, Database, MosquittoConfig, PATIENCE, ensure, eventually, messages, readings,
+    Bed, Broker, Database, MosquittoConfig, PATIENCE, WorkerProcess, ensure, eventually, messages,
+    readings,
 };
 use rumqttc::v5::mqttbytes::QoS;
 
@@ -43,15 +44,30 @@ async fn a_dead_letter_that_the_broker_forbids_holds_its_message_until_it_is_all
 
 #[tokio::test]
 async fn a_dead_letter_for_nobody_is_acknowledged_and_told() {
-    let bed = Bed::start(Database::mariadb().await).await;
-    let worker = bed.run(&readings(SPEC), 1).await;
-    let (topic, payload) = poison();
-    let mut publisher = bed.client("publisher").await;
-    publisher.publish(topic, payload, QoS::AtLeastOnce).await;
-    bed.all_acknowledged("readings/", 1).await;
+    let (_bed, worker) = for_nobody(Broker::mosquitto().await).await;
     eventually("it is told", PATIENCE, async || {
         let output = worker.output();
         ensure(output.contains("nobody subscribes"), || output)
     })
     .await;
+}
+
+/// rmqtt answers PUBACK with success, and not that nobody subscribes (0x10): nobody can tell.
+#[tokio::test]
+async fn a_dead_letter_for_nobody_is_acknowledged_where_the_broker_does_not_say_so_on_rmqtt() {
+    let (_bed, worker) = for_nobody(Broker::rmqtt().await).await;
+    assert!(
+        !worker.output().contains("nobody subscribes"),
+        "rmqtt says so now: see docs/delivery.md"
+    );
+}
+
+async fn for_nobody(broker: Broker) -> (Bed, WorkerProcess) {
+    let bed = Bed::start_on(broker, Database::mariadb().await).await;
+    let worker = bed.run(&readings(SPEC), 1).await;
+    let (topic, payload) = poison();
+    let mut publisher = bed.client("publisher").await;
+    publisher.publish(topic, payload, QoS::AtLeastOnce).await;
+    bed.all_acknowledged("readings/", 1).await;
+    (bed, worker)
 }

@@ -6,8 +6,8 @@ use std::sync::{
 };
 
 use routemq_tests::{
-    Client, Database, Direction, Frame, Mosquitto, MosquittoConfig, PATIENCE, Proxy, TABLE,
-    Verdict, WorkerConfig, WorkerProcess, ensure, eventually,
+    Broker, Client, Database, Direction, Frame, PATIENCE, Proxy, TABLE, Verdict, WorkerConfig,
+    WorkerProcess, ensure, eventually,
 };
 use rumqttc::v5::mqttbytes::QoS;
 
@@ -78,13 +78,12 @@ struct Bed {
     seen: Arc<Seen>,
     database: Database,
     worker: WorkerProcess,
-    _broker: (Mosquitto, Proxy),
+    _broker: (Broker, Proxy),
 }
 
 impl Bed {
-    async fn start() -> Self {
-        let (broker, database) =
-            tokio::join!(Mosquitto::start(MosquittoConfig::default()), Database::mariadb());
+    async fn start(broker: Broker) -> Self {
+        let database = Database::mariadb().await;
         database.rows().execute(TABLE).await;
         database.rows().execute(ADD_KEY).await;
         let seen = Arc::new(Seen::default());
@@ -148,8 +147,8 @@ async fn told_subscribed(worker: &WorkerProcess) {
     .await;
 }
 
-async fn at_each_step(kills: bool) {
-    let mut bed = Bed::start().await;
+async fn at_each_step(broker: Broker, kills: bool) {
+    let mut bed = Bed::start(broker).await;
     for (i, step) in STEPS.iter().enumerate() {
         bed.break_at(step, 10 * i, kills).await;
     }
@@ -159,10 +158,20 @@ async fn at_each_step(kills: bool) {
 
 #[tokio::test]
 async fn qos_2_cut_at_each_step_is_one_row_and_goes_on() {
-    at_each_step(false).await;
+    at_each_step(Broker::mosquitto().await, false).await;
+}
+
+#[tokio::test]
+async fn qos_2_cut_at_each_step_is_one_row_and_goes_on_on_rmqtt() {
+    at_each_step(Broker::rmqtt().await, false).await;
 }
 
 #[tokio::test]
 async fn qos_2_with_the_worker_killed_at_each_step_is_one_row_and_goes_on() {
-    at_each_step(true).await;
+    at_each_step(Broker::mosquitto().await, true).await;
+}
+
+#[tokio::test]
+async fn qos_2_with_the_worker_killed_at_each_step_is_one_row_and_goes_on_on_rmqtt() {
+    at_each_step(Broker::rmqtt().await, true).await;
 }

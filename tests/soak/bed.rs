@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use routemq_tests::{MariaDb, Mosquitto, MosquittoConfig, WorkerConfig};
+use routemq_tests::{Broker, MariaDb, WorkerConfig};
 use tokio::sync::Mutex;
 
 use crate::{
-    options::{Control, Options},
+    options::{BrokerKind, Control, Options},
     slot::Slot,
     witness::Witness,
 };
@@ -21,7 +21,7 @@ pub(crate) const KEYS: u16 = 50;
 /// The bed. Who holds a lock makes a fault.
 #[derive(Clone, Debug)]
 pub(crate) struct Bed {
-    pub(crate) broker: Arc<Mutex<Mosquitto>>,
+    pub(crate) broker: Arc<Mutex<Broker>>,
     pub(crate) database: Arc<Mutex<MariaDb>>,
     pub(crate) slots: Vec<Arc<Mutex<Slot>>>,
     pub(crate) database_url: String,
@@ -32,7 +32,7 @@ impl Bed {
     /// Starts broker, database and proxies; no worker yet.
     pub(crate) async fn start(
         options: &Options,
-        broker: Mosquitto,
+        broker: Broker,
         database: MariaDb,
         witness: &Witness,
     ) -> Self {
@@ -53,9 +53,12 @@ impl Bed {
         Self { broker, database, slots, database_url, broker_address }
     }
 
-    /// A mosquitto that keeps everything it accepted, as long as it ends in good order.
-    pub(crate) async fn broker() -> Mosquitto {
-        Mosquitto::start(MosquittoConfig::default()).await
+    /// One that keeps everything it accepted: a mosquitto as long as it ends in good order, an rmqtt as long as it runs.
+    pub(crate) async fn broker(kind: BrokerKind) -> Broker {
+        match kind {
+            BrokerKind::Mosquitto => Broker::mosquitto().await,
+            BrokerKind::Rmqtt => Broker::rmqtt().await,
+        }
     }
 }
 

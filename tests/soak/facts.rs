@@ -31,6 +31,8 @@ pub(crate) struct Facts {
     pub(crate) bad_exits: Vec<BadExit>,
     /// By the broker.
     pub(crate) leftovers: Leftovers,
+    /// Whether the broker may lose what it deals to a member that dies in that moment, as rmqtt does.
+    pub(crate) broker_loses: bool,
     pub(crate) receive_maximum: u16,
     /// Workers at a time, at most.
     pub(crate) workers: u32,

@@ -41,6 +41,9 @@ pub(crate) struct Options {
     /// Recovery times may be this many times as long (for a machine that does other things)
     #[arg(long, default_value_t = 1.0)]
     pub(crate) slack: f64,
+    /// The broker; faults that lose an rmqtt's sessions with it are left out
+    #[arg(long, default_value = "mosquitto")]
+    pub(crate) broker: BrokerKind,
     /// Does something wrong on purpose, which the verdict must find
     #[arg(long)]
     pub(crate) control: Option<Control>,
@@ -50,6 +53,15 @@ pub(crate) struct Options {
     /// Where logs, the journal and timelines go when a promise is broken
     #[arg(long, default_value = "target/soak")]
     pub(crate) evidence: PathBuf,
+}
+
+/// Which broker runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BrokerKind {
+    /// Keeps sessions on disk, and an absent member's part of a share for it
+    Mosquitto,
+    /// Keeps sessions in memory, and gives new messages of a share to members that are connected
+    Rmqtt,
 }
 
 /// A wrong way to run workers.

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::future::join_all;
-use routemq_tests::{MariaDb, MariaDbConfig, program, version_of};
+use routemq_tests::{Broker, MariaDb, MariaDbConfig, program, version_of};
 use tokio::{
     sync::{Mutex, mpsc},
     task::JoinHandle,
@@ -19,7 +19,7 @@ use crate::{
     leftovers::{self, Leftovers},
     moment::Clock,
     nemesis::Nemesis,
-    options::{Control, Options},
+    options::{BrokerKind, Control, Options},
     publisher::Publisher,
     report::Report,
     schedule::schedule,
@@ -50,7 +50,7 @@ pub(crate) async fn run(options: Options) -> Report {
     let (sender, acknowledged) = mpsc::unbounded_channel();
     let witness = Witness::new(clock, sender);
     let config = MariaDbConfig { max_connections: 400, ..MariaDbConfig::default() };
-    let (broker, database) = tokio::join!(Bed::broker(), MariaDb::start_with(config));
+    let (broker, database) = tokio::join!(Bed::broker(options.broker), MariaDb::start_with(config));
     let bed = Bed::start(&options, broker, database, &witness).await;
     let checker = checker::start(bed.database_url.clone(), clock, acknowledged);
     let run = Run {
@@ -200,7 +200,7 @@ impl Run {
         let logs = self.all_logs().await;
         // The witnesses go, so the checker comes to its end.
         let Self { options, bed, journal, witness, history, .. } = self;
-        let versions = versions();
+        let versions = versions(&*bed.broker.lock().await);
         drop((bed, witness));
         let facts = Facts {
             entries: journal.entries(),
@@ -212,6 +212,7 @@ impl Run {
             incidents: history.incidents(),
             bad_exits: history.bad_exits(),
             leftovers,
+            broker_loses: options.broker == BrokerKind::Rmqtt,
             receive_maximum: options.receive_maximum,
             workers: options.workers + 1,
         };
@@ -241,7 +242,7 @@ impl Run {
     }
 
     async fn all_logs(&self) -> Vec<(String, String)> {
-        let mut logs = vec![("mosquitto".to_owned(), self.bed.broker.lock().await.log())];
+        let mut logs = vec![("broker".to_owned(), self.bed.broker.lock().await.log())];
         for slot in &self.bed.slots {
             let slot = slot.lock().await;
             logs.push((format!("worker-{}", slot.number), slot.output()));
@@ -288,9 +289,6 @@ fn keep_evidence(report: &Report, logs: &[(String, String)]) {
     }
 }
 
-fn versions() -> Vec<String> {
-    vec![
-        version_of(&program("mosquitto", "mosquitto"), "-h"),
-        version_of(&program("mariadbd", "mariadb-server"), "--version"),
-    ]
+fn versions(broker: &Broker) -> Vec<String> {
+    vec![broker.name(), version_of(&program("mariadbd", "mariadb-server"), "--version")]
 }

@@ -4,7 +4,7 @@ use std::{ops::RangeInclusive, time::Duration};
 
 use clap::ValueEnum;
 
-use crate::options::Options;
+use crate::options::{BrokerKind, Options};
 
 /// What can happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ValueEnum)]
@@ -85,6 +85,11 @@ impl Kind {
         Habits { weight, lasts, recovers: Duration::from_secs(recovers) }
     }
 
+    /// Whether this broker can survive it: an rmqtt's sessions end with it.
+    fn meets(self, broker: BrokerKind) -> bool {
+        broker == BrokerKind::Mosquitto || self != Self::RestartBroker
+    }
+
     /// Its name on the command line.
     pub(crate) fn name(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
@@ -99,9 +104,11 @@ impl Kind {
 /// The faults of a run, in order.
 pub(crate) fn schedule(options: &Options) -> Vec<Planned> {
     let mut random = fastrand::Rng::with_seed(options.seed);
-    let kinds = match options.only.as_slice() {
-        [] => Kind::value_variants(),
-        only => only,
+    let kinds: Vec<Kind> = match options.only.as_slice() {
+        [] => {
+            Kind::value_variants().iter().copied().filter(|it| it.meets(options.broker)).collect()
+        }
+        only => only.to_vec(),
     };
     let mut faults = Vec::new();
     let mut at = Duration::ZERO;
@@ -110,7 +117,7 @@ pub(crate) fn schedule(options: &Options) -> Vec<Planned> {
         if at >= options.duration() {
             return faults;
         }
-        let kind = draw(&mut random, kinds);
+        let kind = draw(&mut random, &kinds);
         let slot = random.u32(..options.workers);
         let lasts = Duration::from_millis(within(&mut random, lasts(kind, options.duration())));
         faults.push(Planned { at, kind, slot, lasts });
@@ -177,6 +184,8 @@ mod tests {
             schedule(&options(arguments)).iter().map(|fault| fault.kind).collect()
         };
         assert_eq!(kinds(&["--minutes", "120"]).len(), Kind::value_variants().len());
+        let on_rmqtt = kinds(&["--minutes", "120", "--broker", "rmqtt"]);
+        assert_eq!(on_rmqtt.len(), Kind::value_variants().len() - 1);
         let only = kinds(&["--minutes", "120", "--only", "kill,reset"]);
         assert_eq!(only, BTreeSet::from([Kind::Kill, Kind::Reset]));
     }

@@ -3,10 +3,10 @@
 use std::{fmt::Write as _, net::SocketAddr, path::PathBuf, process::ExitStatus, time::Duration};
 
 use rumqttc::v5::mqttbytes::QoS;
-use tokio::net::TcpStream;
 
 use crate::{
-    Client, ClientConfig, Directory, Launch, Process, Signal, free_port, program, version_of,
+    Client, ClientConfig, Directory, Launch, Process, Signal, free_port, process::accepts, program,
+    version_of,
 };
 
 /// How a [`Mosquitto`] behaves. The limits whose defaults differ between its versions are always set.
@@ -28,6 +28,8 @@ pub struct MosquittoConfig {
     pub tls: Option<MosquittoTls>,
     /// Further lines of mosquitto.conf.
     pub extra: String,
+    /// Whether it is 2.0.13 or later where the machine has one (`tests/brokers/mosquitto`), and not its own. Default false.
+    pub recent: bool,
 }
 
 /// PEM files of a TLS listener.
@@ -63,7 +65,15 @@ impl Default for MosquittoConfig {
             users: Vec::new(),
             tls: None,
             extra: String::new(),
+            recent: false,
         }
+    }
+}
+
+impl MosquittoConfig {
+    /// For what depends on a version that keeps to MQTT 5.
+    pub fn recent() -> Self {
+        Self { recent: true, ..Self::default() }
     }
 }
 
@@ -74,8 +84,8 @@ impl Mosquitto {
         for _ in 0..5 {
             let port = free_port();
             write_configuration(&config, &directory, port);
-            let mut process = launch(&directory);
-            if ready(&mut process, port).await {
+            let mut process = launch(&config, &directory);
+            if accepts(&mut process, port).await {
                 return Self { process, config, port, directory };
             }
         }
@@ -112,7 +122,7 @@ impl Mosquitto {
 
     /// `(major, minor, patch)` of the program.
     pub fn version(&self) -> (u32, u32, u32) {
-        let line = version_of(&program("mosquitto", "mosquitto"), "-h");
+        let line = version_of(&broker_program(&self.config), "-h");
         let number = line.rsplit(' ').next().unwrap_or_default();
         let mut parts = number.split('.').map(|part| part.parse().unwrap_or(0));
         let mut part = || parts.next().unwrap_or(0);
@@ -140,9 +150,9 @@ impl Mosquitto {
         if self.process.exit_status().is_none() {
             self.stop().await;
         }
-        self.process = launch(&self.directory);
+        self.process = launch(&self.config, &self.directory);
         assert!(
-            ready(&mut self.process, self.port).await,
+            accepts(&mut self.process, self.port).await,
             "mosquitto does not start again: see {}",
             log(&self.directory).display()
         );
@@ -178,27 +188,26 @@ impl Mosquitto {
     }
 }
 
-fn launch(directory: &Directory) -> Process {
+/// `MOSQUITTO`, or what `tests/brokers/mosquitto` has fetched, or the machine's own.
+fn broker_program(config: &MosquittoConfig) -> PathBuf {
+    let fetched = || Some(cache()?.join("routemq/brokers/mosquitto/mosquitto"));
+    let given = std::env::var_os("MOSQUITTO").map(PathBuf::from);
+    let recent = given.or_else(fetched).filter(|path| config.recent && path.is_file());
+    recent.unwrap_or_else(|| program("mosquitto", "mosquitto"))
+}
+
+fn cache() -> Option<PathBuf> {
+    let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
+    std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home)
+}
+
+fn launch(config: &MosquittoConfig, directory: &Directory) -> Process {
     let conf = directory.path().join("mosquitto.conf");
-    Launch::new(program("mosquitto", "mosquitto")).arg("-c").arg(conf).start(&log(directory))
+    Launch::new(broker_program(config)).arg("-c").arg(conf).start(&log(directory))
 }
 
 fn log(directory: &Directory) -> PathBuf {
     directory.path().join("mosquitto.log")
-}
-
-/// True when it accepts; false when it ended (the port was taken after all).
-async fn ready(process: &mut Process, port: u16) -> bool {
-    for _ in 0..1000 {
-        if process.exit_status().is_some() {
-            return false;
-        }
-        if TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
-            return process.exit_status().is_none();
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    false
 }
 
 fn write_configuration(config: &MosquittoConfig, directory: &Directory, port: u16) {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use routemq_crds::document::Documents;
-use routemq_tests::{Mosquitto, MosquittoConfig, ensure, eventually};
+use routemq_tests::{Broker, Mosquitto, MosquittoConfig, ensure, eventually};
 use routemq_worker::{
     Message, Registry, Secrets,
     extract::Config,
@@ -103,7 +103,7 @@ impl Tally {
 
 /// A mosquitto, and what is run against it.
 pub(crate) struct Bed {
-    pub(crate) broker: Mosquitto,
+    pub(crate) broker: Broker,
     pub(crate) tally: Tally,
 }
 
@@ -113,7 +113,11 @@ impl Bed {
     }
 
     pub(crate) async fn with(config: MosquittoConfig) -> Self {
-        Self { broker: Mosquitto::start(config).await, tally: Tally::default() }
+        Self::on(Broker::Mosquitto(Mosquitto::start(config).await))
+    }
+
+    pub(crate) fn on(broker: Broker) -> Self {
+        Self { broker, tally: Tally::default() }
     }
 
     pub(crate) fn settings(&self) -> RunSettings {

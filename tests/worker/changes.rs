@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use routemq_tests::{Broker, Client, ClientConfig};
 use routemq_worker::run::{Change, Running, totals};
 
 use crate::bed::{Bed, load, settled, yaml};
@@ -31,7 +32,16 @@ async fn apply(running: &mut Running, yaml: &str) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_that_change_under_load_lose_nothing() {
-    let bed = Bed::start().await;
+    tables_change(Broker::mosquitto().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_that_change_under_load_lose_nothing_on_rmqtt() {
+    tables_change(Broker::rmqtt().await).await;
+}
+
+async fn tables_change(broker: Broker) {
+    let bed = Bed::on(broker);
     let mut running = bed.run(&yaml(2, "", NARROW)).await;
     let changes = async {
         for (done, routes) in
@@ -51,6 +61,25 @@ async fn tables_that_change_under_load_lose_nothing() {
     let last = bed.tally.all().split_off(before);
     assert_eq!(last.len(), 100, "the gone filter is still subscribed");
     assert!(last.iter().all(|seen| seen.route == "wide"), "the old table is still in use");
+}
+
+/// Down to 1 and up to 2: what is on the way with the one is finished while the other is granted.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_qos_that_changes_under_load_loses_nothing_and_doubles_nothing() {
+    let bed = Bed::start().await;
+    let at = |qos: u8| yaml(2, "", NARROW).replace("topic:", &format!("qos: {qos}, topic:"));
+    let mut running = bed.run(&at(1)).await;
+    let changes = async {
+        for (done, qos) in [(500, 2), (1000, 1), (1500, 2), (2000, 1)] {
+            bed.tally.reaches(done).await;
+            assert_eq!(apply(&mut running, &at(qos)).await, ["fleet.devices swapped"]);
+        }
+    };
+    tokio::join!(bed.publish("d", 0..3000), changes);
+    bed.tally.reaches(3000).await;
+    settled(&running).await;
+    running.stop().await;
+    bed.tally.each_once(3000);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -109,7 +138,16 @@ async fn a_document_that_is_wrong_changes_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn fewer_workers_drain_their_sessions_and_leave_none_behind() {
-    let bed = Bed::start().await;
+    fewer_workers(Broker::mosquitto().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fewer_workers_drain_their_sessions_and_leave_none_behind_on_rmqtt() {
+    fewer_workers(Broker::rmqtt().await).await;
+}
+
+async fn fewer_workers(broker: Broker) {
+    let bed = Bed::on(broker);
     let slow: Routes = &[("narrow", "d/{id}", 1)];
     let mut running = bed.run(&yaml(3, "", slow)).await;
     let change = async {
@@ -119,8 +157,21 @@ async fn fewer_workers_drain_their_sessions_and_leave_none_behind() {
     tokio::join!(bed.publish("d", 0..2000), change);
     bed.tally.reaches(2000).await;
     bed.tally.each_once(2000);
-    bed.sessions_are(1).await;
+    if bed.broker.is_mosquitto() {
+        bed.sessions_are(1).await;
+    } else {
+        ended(&bed, &[1, 2]).await;
+    }
     tokio::time::timeout(Duration::from_secs(20), running.stop()).await.unwrap();
+}
+
+/// Where the broker does not count its sessions: a client under a slot's name would resume it.
+async fn ended(bed: &Bed, slots: &[u32]) {
+    for slot in slots {
+        let name = ClientConfig::new(format!("test-fleet.devices-{slot}")).durable();
+        let client = Client::connect(bed.broker.address(), name).await;
+        assert!(!client.session_present(), "the session of slot {slot} is still there");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

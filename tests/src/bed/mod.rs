@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
-    Client, Database, Mosquitto, MosquittoConfig, Proxy, Rows, WorkerConfig, WorkerProcess, ensure,
-    eventually,
+    Broker, Client, Database, Mosquitto, MosquittoConfig, Proxy, Rows, WorkerConfig, WorkerProcess,
+    ensure, eventually,
 };
 
 pub use ledger::{Entry, Ledger};
@@ -19,11 +19,14 @@ pub const TABLE: &str = "CREATE TABLE readings (id BIGINT NOT NULL, device VARCH
 /// What starting, reconnecting and draining may take on a busy machine of two cores.
 pub const PATIENCE: Duration = Duration::from_secs(90);
 
+/// See [`Bed::all_handled`].
+const FEW: usize = 3;
+
 /// Everything but the workers.
 #[derive(Debug)]
 pub struct Bed {
     /// Messages are published to it directly.
-    pub broker: Mosquitto,
+    pub broker: Broker,
     /// Workers connect through it.
     pub proxy: Proxy,
     /// What the proxy saw.
@@ -38,9 +41,13 @@ impl Bed {
         Self::start_with(database, MosquittoConfig::default()).await
     }
 
-    /// The same with a broker of some kind.
+    /// The same with a mosquitto of some kind.
     pub async fn start_with(database: Database, broker: MosquittoConfig) -> Self {
-        let broker = Mosquitto::start(broker).await;
+        Self::start_on(Broker::Mosquitto(Mosquitto::start(broker).await), database).await
+    }
+
+    /// The same on this broker.
+    pub async fn start_on(broker: Broker, database: Database) -> Self {
         let ledger = Ledger::default();
         let proxy = Proxy::tapped(broker.address(), ledger.watch()).await;
         database.rows().execute(TABLE).await;
@@ -97,6 +104,38 @@ impl Bed {
             ensure(distinct == expected, || format!("{distinct} of {expected}"))
         })
         .await;
+    }
+
+    /// Waits until every message has its row and its acknowledgement; gives how many have. On a mosquitto those are all. An rmqtt
+    /// may lose what it deals to a member in the moment in which that member dies: at most `deaths` times a few, and it
+    /// never sends them to anybody.
+    pub async fn all_handled(&self, messages: usize, deaths: usize) -> usize {
+        let lost = if self.broker.is_mosquitto() { 0 } else { FEW * deaths };
+        loop {
+            let handled = self.handled(messages - lost).await;
+            // What is queued may be on its way still.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let sent = self.ledger.count("readings/", |entry| !entry.sent.is_empty());
+            if handled == messages || sent == handled {
+                println!("{} of {messages} were never sent by the broker", messages - handled);
+                return handled;
+            }
+        }
+    }
+
+    /// Waits until at least so many messages were sent to a worker, and all of those have their row and are acknowledged.
+    async fn handled(&self, least: usize) -> usize {
+        eventually("every message that the broker sent is handled", PATIENCE, async || {
+            let sent = self.ledger.count("readings/", |entry| !entry.sent.is_empty());
+            let rows = self.rows().count("SELECT COUNT(DISTINCT id) FROM readings").await;
+            let seen = (rows, self.acknowledged());
+            let wanted = (i64::try_from(sent).unwrap_or(i64::MAX), sent);
+            ensure(sent >= least && seen == wanted, || {
+                format!("{sent} sent (of at least {least}), {seen:?} rows and acknowledgements")
+            })?;
+            Ok::<_, String>(sent)
+        })
+        .await
     }
 
     /// How many rows the table has, doubles included.

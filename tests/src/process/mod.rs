@@ -13,6 +13,7 @@ use std::{
 };
 
 use rustix::process::{Pid, kill_process};
+use tokio::net::TcpStream;
 
 pub use launch::{Launch, Owner};
 pub use naming::processes_naming;
@@ -120,6 +121,20 @@ impl Drop for Process {
             print_tail(&self.output);
         }
     }
+}
+
+/// True when it accepts connections on a loopback port; false when it ended (the port was taken after all).
+pub(crate) async fn accepts(process: &mut Process, port: u16) -> bool {
+    for _ in 0..1000 {
+        if process.exit_status().is_some() {
+            return false;
+        }
+        if TcpStream::connect(("127.0.0.1", port)).await.is_ok() {
+            return process.exit_status().is_none();
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    false
 }
 
 fn send(pid: u32, signal: Signal) {

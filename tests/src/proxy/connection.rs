@@ -1,6 +1,6 @@
 //! One proxied connection: two pumps that end together.
 
-use std::{collections::VecDeque, io, net::SocketAddr};
+use std::{collections::VecDeque, io, net::SocketAddr, sync::atomic::Ordering::Relaxed};
 
 use bytes::BytesMut;
 use tokio::{
@@ -76,6 +76,11 @@ async fn forward(
     };
     let to_broker = pump(Direction::ToBroker, client_read, server_write).run();
     let to_client = pump(Direction::ToClient, server_read, client_write).run();
+    let to_client = async {
+        let ended = to_client.await;
+        controls.ended.fetch_add(1, Relaxed);
+        ended
+    };
     // Half a connection may close long before the other half: to drop the rest would reset it, and a reset
     // makes a broker forget what it has not read yet.
     tokio::select! {

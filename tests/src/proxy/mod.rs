@@ -55,6 +55,8 @@ pub(crate) enum Mode {
 pub(crate) struct Controls {
     mode: watch::Sender<Mode>,
     cut: broadcast::Sender<()>,
+    /// Connections whose broker side has ended.
+    ended: Arc<AtomicU64>,
 }
 
 impl Proxy {
@@ -77,6 +79,7 @@ impl Proxy {
         let controls = Controls {
             mode: watch::Sender::new(Mode::Pass(Line::default())),
             cut: broadcast::Sender::new(1),
+            ended: Arc::default(),
         };
         let accepted = Arc::new(AtomicU64::new(0));
         let task =
@@ -92,6 +95,11 @@ impl Proxy {
     /// How many connections it has accepted.
     pub fn accepted(&self) -> u64 {
         self.accepted.load(Relaxed)
+    }
+
+    /// How many connections the broker has ended, whether their clients have noticed or not.
+    pub fn ended_by_broker(&self) -> u64 {
+        self.controls.ended.load(Relaxed)
     }
 
     /// `mqtt://` and the address.
