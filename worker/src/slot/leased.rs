@@ -87,7 +87,7 @@ pub(crate) struct Ends {
 /// Both sides, before any slot is held.
 pub(crate) fn leased() -> (Leased, Ends) {
     let (slot, held) = watch::channel(None);
-    let (adoption, adopted) = watch::channel(None);
+    let (adoption, retired) = watch::channel(None);
     let (to_keeper, keeper) = mpsc::channel(4);
     let (to_adopter, adopter) = mpsc::channel(4);
     let (ready, willing) = watch::channel(false);
@@ -96,7 +96,7 @@ pub(crate) fn leased() -> (Leased, Ends) {
     let leased = Leased {
         slot: held,
         keeper: to_keeper,
-        adoption: adopted,
+        adoption: retired,
         adopter: to_adopter,
         willing: Arc::new(ready),
         record: Arc::clone(&record),
