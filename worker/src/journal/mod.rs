@@ -4,8 +4,9 @@
 //! A healthy worker writes nothing for a message. What is kept on the scratch folder is whether the last process ended
 //! by itself, and how often in a row it did not:
 //! 1. After one crash everything goes on as always.
-//! 2. After two in a row the worker is *careful*: what the broker sends again is handled alone, one message at a time, its
-//!    fingerprint written before and struck out after.
+//! 2. After two in a row the worker is *careful*: each message is handled alone, one at a time, its fingerprint written
+//!    before and struck out after. All of them, not only those that are marked as sent again: not every broker marks
+//!    what it hands from a dead member of a share to a living one.
 //! 3. A crash meanwhile leaves the fingerprint. The next start (the fourth, for a message that kills every time) does
 //!    not handle that message: it fails for good, with the class `Crash`, and so becomes a dead letter.
 //!
@@ -25,6 +26,7 @@ use std::{
     time::Duration,
 };
 
+use routemq_mqtt::QoS;
 use tokio::{
     sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock},
     time::Instant,
@@ -70,7 +72,7 @@ pub(crate) enum Permit {
 /// A message that is being handled by a careful worker; dropping it strikes it out.
 #[derive(Debug)]
 pub(crate) enum Handling {
-    /// Beside others, but not beside one that is handled alone.
+    /// Of QoS 0: beside others, but not beside one that is handled alone.
     Beside(#[allow(dead_code, reason = "held, not read")] OwnedRwLockReadGuard<()>),
     /// Alone, and written down.
     Alone(#[allow(dead_code, reason = "held, not read")] Alone),
@@ -95,7 +97,7 @@ impl Journal {
         if crashes >= CAREFUL_AFTER {
             tracing::warn!(
                 crashes,
-                "the process ended without being told to, more than once in a row: what is sent again is handled message by message"
+                "the process ended without being told to, more than once in a row: for a minute messages are handled one by one"
             );
         }
         Ok(Self { inner: Some(Arc::new(Inner::new(record))) })
@@ -118,7 +120,7 @@ impl Journal {
     /// Whether a message may be handled; waits for its turn.
     pub(crate) async fn permit(&self, received: &Received) -> Permit {
         let inner = self.inner.clone().unwrap_or_default();
-        if !received.duplicate() {
+        if received.qos() == QoS::AtMostOnce {
             return Permit::Handle(Handling::Beside(Arc::clone(&inner.alone).read_owned().await));
         }
         let guard = Arc::clone(&inner.alone).write_owned().await;

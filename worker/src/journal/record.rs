@@ -10,6 +10,9 @@ use std::{
 /// Messages that are remembered; a worker that needs more has another trouble.
 const MOST: usize = 1000;
 
+/// What is being written, until it takes the place of another file.
+const DRAFT: &str = "draft";
+
 /// What the folder says. Every change is on it when the call returns (survives the process, not the machine).
 #[derive(Debug)]
 pub(super) struct Record {
@@ -121,11 +124,13 @@ impl Record {
         }
     }
 
+    /// Whole or not at all: a process that dies meanwhile, or a volume that is full, leaves what was there.
     fn write(&self, name: &str, numbers: &[u64]) -> Result<(), RecordError> {
-        let path = self.file(name);
+        let (path, draft) = (self.file(name), self.file(DRAFT));
         let text: Vec<String> = numbers.iter().map(ToString::to_string).collect();
         let failed = |source| RecordError::Write { path: path.display().to_string(), source };
-        fs::write(&path, text.join("\n")).map_err(failed)
+        fs::write(&draft, text.join("\n")).map_err(failed)?;
+        fs::rename(&draft, &path).map_err(failed)
     }
 
     fn remove(&self, name: &str) -> Result<(), RecordError> {

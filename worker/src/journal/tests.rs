@@ -42,6 +42,32 @@ async fn what_kills_three_processes_is_not_handled_by_the_fourth() {
     assert!(!is_poison(&fourth, &innocent).await);
 }
 
+/// HiveMQ and others hand the messages of a dead member to a living one as if they were new.
+#[tokio::test]
+async fn a_killer_is_found_where_the_broker_does_not_mark_what_it_sends_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let killer = message("killer", false).await;
+    for _ in 0..3 {
+        crash(folder.path(), &[&killer]).await;
+    }
+    assert!(is_poison(&Journal::open(folder.path()).unwrap(), &killer).await);
+}
+
+/// A volume that is full takes no new file, and leaves the old one as it is.
+#[tokio::test]
+async fn what_cannot_be_written_leaves_what_was_written_before() {
+    let folder = tempfile::tempdir().unwrap();
+    let killer = message("killer", true).await;
+    for _ in 0..3 {
+        crash(folder.path(), &[&killer]).await;
+    }
+    let poison = || fs::read_to_string(folder.path().join("handling")).unwrap();
+    let before = poison();
+    fs::create_dir(folder.path().join("draft")).unwrap();
+    Journal::open(folder.path()).unwrap_err();
+    assert!(!before.is_empty() && poison() == before);
+}
+
 #[tokio::test]
 async fn one_crash_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
@@ -72,20 +98,23 @@ async fn a_process_that_lives_for_a_minute_starts_the_count_anew() {
 }
 
 #[tokio::test]
-async fn a_careful_worker_handles_what_is_sent_again_alone() {
+async fn a_careful_worker_handles_each_message_alone_marked_as_sent_again_or_not() {
     let folder = tempfile::tempdir().unwrap();
     for _ in 0..2 {
         crash(folder.path(), &[]).await;
     }
     let journal = Journal::open(folder.path()).unwrap();
-    let (again, new) = (message("x", true).await, message("y", false).await);
-    let Permit::Handle(first @ Handling::Alone(_)) = journal.permit(again.received()).await else {
-        panic!("not alone");
-    };
-    let mut others = polled(journal.permit(new.received()));
-    assert!(others.is_pending());
-    drop(first);
-    assert!(!others.is_pending());
+    for again in [true, false] {
+        let (one, other) = (message("x", again).await, message("y", !again).await);
+        let Permit::Handle(first @ Handling::Alone(_)) = journal.permit(one.received()).await
+        else {
+            panic!("not alone");
+        };
+        let mut others = polled(journal.permit(other.received()));
+        assert!(others.is_pending());
+        drop(first);
+        assert!(!others.is_pending());
+    }
     assert_eq!(fs::read_to_string(folder.path().join("handling")).unwrap(), "");
 }
 
