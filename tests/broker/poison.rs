@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use routemq_tests::{Client, Database, Received};
+use chrono::{DateTime, TimeDelta, Utc};
+use routemq_tests::{Broker, Client, Database, Received};
 use rumqttc::v5::mqttbytes::QoS;
 
 use crate::bed::{Bed, messages, readings};
@@ -29,6 +30,10 @@ fn poisons() -> Vec<Poison> {
         bad("empty", "readings/d/100002", b"", "PayloadFormat"),
         bad("10,000 deep", "readings/d/100003", &deep, "PayloadFormat"),
         bad("invalid UTF-8", "readings/d/100004", b"{\"value\": \"\xff\xfe\"}", "PayloadFormat"),
+        bad("a huge number", "readings/d/100008", b"{\"value\": 1e999}", "PayloadFormat"),
+        bad("a key twice", "readings/d/100009", b"{\"value\": 1, \"value\": 2}", "PayloadFormat"),
+        bad("NUL", "readings/d/100010", b"{\"value\": 1}\0", "PayloadFormat"),
+        bad("NUL in a text", "readings/d/100011", b"{\"value\": \"a\0b\"}", "PayloadFormat"),
         bad("a missing field", "readings/d/100005", b"{\"other\": 1}", "Expression"),
         bad("text where a number belongs", "readings/d/100006", b"{\"value\": \"warm\"}", "Row"),
         bad("null where none may be", "readings/d/100007", b"{\"value\": null}", "Row"),
@@ -45,6 +50,21 @@ fn property<'a>(letter: &'a Received, name: &str) -> &'a str {
     found.map_or_else(|| panic!("no {name} in {:?}", letter.properties), |(_, value)| value)
 }
 
+fn time(letter: &Received, name: &str) -> DateTime<Utc> {
+    let text = property(letter, name);
+    let time = DateTime::parse_from_rfc3339(text);
+    time.unwrap_or_else(|error| panic!("{name}: {text}: {error}")).to_utc()
+}
+
+/// Received, then dead-lettered, all of it within the test.
+fn tells_when(letter: &Received, start: DateTime<Utc>) {
+    let received = time(letter, "routemq-first-received");
+    let dead_lettered = time(letter, "routemq-dead-lettered-at");
+    // Some milliseconds of leeway: the worker reads its clock once a turn.
+    let before = start - TimeDelta::milliseconds(100);
+    assert!(before <= received && received <= dead_lettered && dead_lettered <= Utc::now());
+}
+
 async fn dead_letters(bed: &Bed) -> Client {
     let mut dead = bed.client("dead").await;
     dead.subscribe("dead/#", QoS::AtLeastOnce).await;
@@ -52,12 +72,12 @@ async fn dead_letters(bed: &Bed) -> Client {
 }
 
 /// Each poison lands in the dead letters untouched, with its class and attempts; the good messages around it are rows.
-async fn poisons_and_neighbours(database: Database) {
-    let bed = Bed::start(database).await;
+async fn poisons_and_neighbours(broker: Broker, database: Database) {
+    let bed = Bed::start_on(broker, database).await;
     let mut dead = dead_letters(&bed).await;
     let _worker = bed.run(&json_readings(), 1).await;
     let mut publisher = bed.client("publisher").await;
-    let poisons = poisons();
+    let (poisons, start) = (poisons(), Utc::now());
     for (i, poison) in poisons.iter().enumerate() {
         publisher.publish_all(messages(i * 20..i * 20 + 10), 20).await;
         publisher.publish(poison.topic, poison.payload.clone(), QoS::AtLeastOnce).await;
@@ -80,18 +100,24 @@ async fn poisons_and_neighbours(database: Database) {
         assert_eq!(property(letter, "routemq-route"), "reading", "{}", poison.name);
         assert_eq!(property(letter, "routemq-attempts"), "1", "{}", poison.name);
         assert!(!told.is_empty(), "{}", poison.name);
+        tells_when(letter, start);
     }
     assert!(dead.receive(Duration::from_millis(300)).await.is_none(), "one dead letter each");
 }
 
 #[tokio::test]
 async fn a_poison_message_goes_to_the_dead_letters_and_its_neighbours_pass_on_mariadb() {
-    poisons_and_neighbours(Database::mariadb().await).await;
+    poisons_and_neighbours(Broker::mosquitto().await, Database::mariadb().await).await;
+}
+
+#[tokio::test]
+async fn a_poison_message_goes_to_the_dead_letters_and_its_neighbours_pass_on_rmqtt() {
+    poisons_and_neighbours(Broker::rmqtt().await, Database::mariadb().await).await;
 }
 
 #[tokio::test]
 async fn a_poison_message_goes_to_the_dead_letters_and_its_neighbours_pass_on_postgres() {
-    poisons_and_neighbours(Database::postgres().await).await;
+    poisons_and_neighbours(Broker::mosquitto().await, Database::postgres().await).await;
 }
 
 #[tokio::test]

@@ -65,7 +65,7 @@ async fn publish_lines(bed: &Bed, topic: &str, lines: &str) {
     let input = File::open(directory.write("input", lines)).unwrap();
     let mut command = Command::new(program("mosquitto_pub", "mosquitto-clients"));
     command.args(["-V", "5", "-q", "1", "-l", "-h", "127.0.0.1", "-t", topic]);
-    command.arg("-p").arg(bed.broker.port().to_string()).stdin(input);
+    command.arg("-p").arg(bed.broker.address().port().to_string()).stdin(input);
     let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
     assert!(output.status.success(), "{output:?}");
 }

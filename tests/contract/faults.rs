@@ -65,3 +65,52 @@ fn every_fault_has_tests_that_exist() {
         assert!(absent.is_empty(), "{}: there is no {absent:?} ({})", row.fault, row.tests);
     }
 }
+
+/// The rows of tests/faults.md: the fault, and the row of tests/README.md that meets it.
+fn listed() -> Vec<(String, String)> {
+    let page = fs::read_to_string(workspace().join("tests/faults.md")).unwrap();
+    let lines = page.lines().filter(|line| line.starts_with("| "));
+    let rows = lines.filter(|line| !line.starts_with("| fault") && !line.starts_with("| ---"));
+    rows.map(|line| {
+        let (fault, row) = line.trim_matches('|').rsplit_once(" | ").expect("two cells");
+        (fault.trim().to_owned(), row.trim().to_owned())
+    })
+    .collect()
+}
+
+/// Faults that no test meets yet, as they are listed.
+const NOT_YET: [&str; 8] = [
+    "Operator killed at every API call boundary (fault-injecting client, crash-point enumeration) → same final state",
+    "apiserver down 60 s / 429 / 500 / 410 Gone / slow 30 s → no worker impact, convergence <= 30 s after",
+    "etcd SIGSTOP 2 min → operator lease lost and steps down, workers keep consuming, restarted worker still gets a slot",
+    "`kubectl scale deployment` / HPA on Deployment / HPA on MqttRoute → reverted+event / conflict / works",
+    "Invalid stored CR (written before CRD tightening) → Accepted=False, others unaffected",
+    "ResourceQuota/LimitRange/PSA denial → Degraded with quota reason, backoff, no loop",
+    "RBAC verb removed at runtime → condition + metric, recovers when restored",
+    "`kubectl wait --for=condition=Ready` races with generation bump → observedGeneration correct",
+];
+
+/// The list has two parts: worker, broker and database; operator.
+const LISTED: usize = 39 + 15;
+
+#[test]
+fn every_listed_fault_has_its_row_or_is_named_as_not_met_yet() {
+    let titles: BTreeSet<String> = rows().into_iter().map(|row| row.fault).collect();
+    let listed = listed();
+    assert_eq!(listed.len(), LISTED, "rows of tests/faults.md");
+    let (missing, met): (Vec<_>, Vec<_>) = listed.iter().partition(|(_, row)| row == "not yet");
+    let missing: BTreeSet<&str> = missing.iter().map(|(fault, _)| fault.as_str()).collect();
+    assert_eq!(missing, BTreeSet::from(NOT_YET), "not yet met, and so named here");
+    for (fault, row) in met {
+        assert!(titles.contains(row), "{fault}: tests/README.md has no row {row:?}");
+    }
+}
+
+/// Where the list itself lies beside the checkout, the copy is the same.
+#[test]
+fn the_list_of_faults_is_copied_word_for_word() {
+    let Ok(original) = fs::read_to_string(workspace().join("../shared/faults.md")) else { return };
+    for (fault, _) in listed() {
+        assert!(original.contains(&fault), "{fault:?} is not in the list");
+    }
+}

@@ -1,6 +1,10 @@
 //! `/livez` and `/readyz` over a worker's life.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use routemq_tests::{
     Database, Directory, Mosquitto, MosquittoConfig, Signal, WorkerConfig, ensure, eventually,
@@ -117,6 +121,44 @@ async fn after_sigterm_nothing_is_ready_at_once_while_what_runs_is_finished() {
     let status = pod.process.process().exit(PATIENCE).await;
     assert_eq!(status.code(), Some(0), "{}", pod.process.output());
     assert_eq!(database.rows().count("SELECT COUNT(*) FROM pings").await, 1);
+}
+
+/// For longer than anything may be silent (a minute): what waits for a database that accepts and says nothing turns on.
+#[tokio::test]
+async fn a_worker_lives_and_stays_ready_while_its_database_hangs_for_longer_than_a_minute() {
+    let broker = Mosquitto::start(MosquittoConfig::default()).await;
+    let mut database = Database::mariadb().await;
+    database.rows().execute("CREATE TABLE pings (id BIGINT PRIMARY KEY)").await;
+    let routes = ROUTES.replace(
+        "publish: {topic: pong, payload: params.id}",
+        "sql: {table: pings, columns: {id: params.id}}",
+    );
+    let pod = Pod::run(&config(&routes, &broker, Some(&database)));
+    pod.ready().await;
+    database.pause();
+    let mut client = broker.client("publisher").await;
+    let (hangs, started) = (Duration::from_secs(70), Instant::now());
+    let mut published = 0;
+    while started.elapsed() < hangs {
+        client.publish(&format!("pings/{published}"), "", QoS::AtLeastOnce).await;
+        published += 1;
+        for path in ["/livez", "/readyz"] {
+            let answer = pod.get(path).await.unwrap();
+            assert_eq!(answer.status, 200, "{path} after {:?}: {answer:?}", started.elapsed());
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    let metrics = pod.get("/metrics").await.unwrap().body;
+    assert!(
+        metrics.contains(&format!("routemq_inflight {published}\n")),
+        "acknowledged\n{metrics}"
+    );
+    database.resume();
+    eventually("every message has its row", PATIENCE, async || {
+        let rows = database.rows().count("SELECT COUNT(*) FROM pings").await;
+        ensure(rows == published, || format!("{rows} of {published}"))
+    })
+    .await;
 }
 
 #[tokio::test]

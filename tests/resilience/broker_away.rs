@@ -51,7 +51,7 @@ async fn a_broker_that_forgets_its_sessions_is_joined_again_and_everything_it_ta
         if round % 2 == 0 {
             let _ = bed.broker.stop().await;
         } else {
-            bed.broker.kill()
+            bed.broker.kill();
         }
         bed.broker.restart().await;
         bed.subscribed(before + 2, &mut workers).await;

@@ -17,7 +17,9 @@
 
 mod audit;
 mod bed;
+mod broker;
 mod certificates;
+mod cgroup;
 mod client;
 mod cluster;
 mod database;
@@ -29,11 +31,15 @@ mod port;
 mod process;
 mod program;
 mod proxy;
+mod rmqtt;
+mod root;
 mod worker;
 
 pub use audit::Request;
 pub use bed::{Bed, Entry, Ledger, Load, PATIENCE, TABLE, messages, readings};
+pub use broker::Broker;
 pub use certificates::{Authority, Certificate};
+pub use cgroup::MemoryLimit;
 pub use client::{Client, ClientConfig, Feeder, Received};
 pub use cluster::{ControlPlane, folder};
 pub use database::{Database, MariaDb, MariaDbConfig, Postgres, PostgresConfig, Rows};
@@ -45,4 +51,6 @@ pub use port::free_port;
 pub use process::{Launch, Owner, Process, Signal, processes_naming};
 pub use program::{program, version_of};
 pub use proxy::{Direction, Frame, Line, Proxy, Verdict};
+pub use rmqtt::Rmqtt;
+pub use root::is_root_or_skips;
 pub use worker::{WorkerConfig, WorkerProcess, operator_binary, routemq_binary};

@@ -4,7 +4,9 @@
 
 use std::{collections::BTreeSet, path::Path, time::Duration};
 
-use routemq_tests::{Client, Directory, Launch, Mosquitto, MosquittoConfig, Process, Received};
+use routemq_tests::{
+    Client, Directory, Launch, MemoryLimit, Mosquitto, MosquittoConfig, Process, Received,
+};
 use routemq_worker::{
     Registry,
     extract::Text,
@@ -34,12 +36,16 @@ spec:
         - publish: {topic: "done/{id}", payload: "payload"}
 "#;
 
-/// Dies of one payload, as a fault in a library or the kernel's OOM killer would have it.
+/// Dies of one payload, as of a fault in a library; of another when memory is short.
 async fn fragile(Text(payload): Text) {
-    if payload == "poison" {
-        std::process::abort();
+    match payload.as_str() {
+        "abort" => std::process::abort(),
+        "allocate" => drop(std::hint::black_box(vec![1_u8; GIBIBYTE])),
+        _ => {}
     }
 }
+
+const GIBIBYTE: usize = 1 << 30;
 
 /// Not a test of its own: the worker, in a process of its own, until it dies or is killed.
 #[tokio::test(flavor = "multi_thread")]
@@ -57,8 +63,14 @@ async fn the_worker() {
     std::future::pending::<()>().await;
 }
 
-fn start(broker: &Mosquitto, folder: &Path, number: u32) -> Process {
-    Launch::new(std::env::current_exe().unwrap())
+/// `wrapper`: a program, and its arguments, that becomes the worker in the end.
+fn start(broker: &Mosquitto, folder: &Path, wrapper: &[String], number: u32) -> Process {
+    let worker = std::env::current_exe().unwrap();
+    let launch = match wrapper {
+        [] => Launch::new(worker),
+        [program, arguments @ ..] => Launch::new(program).args(arguments).arg(worker),
+    };
+    launch
         .args(["crash::the_worker", "--exact", "--ignored", "--nocapture"])
         .env(BROKER, broker.url())
         .env(SCRATCH, folder.join("scratch"))
@@ -86,8 +98,8 @@ async fn outcome(client: &mut Client) -> (Received, BTreeSet<String>) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_kills_the_process_is_a_dead_letter_on_the_fourth_start() {
+/// One message of this payload kills each process that handles it; its neighbours are done, and it is a dead letter.
+async fn killed_by(poison: &'static str, wrapper: &[String]) {
     let broker = Mosquitto::start(MosquittoConfig::default()).await;
     let folder = Directory::new("crash");
     let mut client = broker.client("watcher").await;
@@ -95,25 +107,45 @@ async fn a_message_that_kills_the_process_is_a_dead_letter_on_the_fourth_start()
         client.subscribe(filter, QoS::AtLeastOnce).await;
     }
     let mut publisher = broker.client("publisher").await;
-    let mut worker = start(&broker, folder.path(), 1);
+    let mut worker = start(&broker, folder.path(), wrapper, 1);
     // The share has no member, and so nobody to keep messages for, until the worker has subscribed.
     publish_until_heard(&mut publisher, &mut client).await;
     for id in 0..10 {
         publisher.publish(&format!("d/{id}"), "good", QoS::AtLeastOnce).await;
     }
-    publisher.publish("d/poison", "poison", QoS::AtLeastOnce).await;
+    publisher.publish("d/poison", poison, QoS::AtLeastOnce).await;
     for id in 10..20 {
         publisher.publish(&format!("d/{id}"), "good", QoS::AtLeastOnce).await;
     }
     for number in 2..=4 {
         let status = worker.exit(PATIENCE).await;
         assert_eq!(status.code(), None, "worker {} did not die of a signal", number - 1);
-        worker = start(&broker, folder.path(), number);
+        worker = start(&broker, folder.path(), wrapper, number);
     }
     let (letter, done) = outcome(&mut client).await;
-    assert_eq!((class(&letter), &letter.payload[..]), (Some("Crash"), &b"poison"[..]));
+    assert_eq!((class(&letter), &letter.payload[..]), (Some("Crash"), poison.as_bytes()));
     assert!(!done.contains("done/poison"));
     assert!(worker.exit_status().is_none(), "the fourth worker lives");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_kills_the_process_is_a_dead_letter_on_the_fourth_start() {
+    killed_by("abort", &[]).await;
+}
+
+/// The system refuses the allocation, and the process ends itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_takes_more_memory_than_there_is_is_a_dead_letter_on_the_fourth_start() {
+    // Address space: threads and their stacks take some of it, without using it.
+    let limit = format!("ulimit -v {} && exec \"$0\" \"$@\"", GIBIBYTE / 1024 * 9 / 8);
+    killed_by("allocate", &["/bin/sh".to_owned(), "-c".to_owned(), limit]).await;
+}
+
+/// The kernel kills, as it does in a container beyond its limit.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_the_oom_killer_punishes_is_a_dead_letter_on_the_fourth_start() {
+    let Some(limit) = MemoryLimit::new(256 << 20) else { return };
+    killed_by("allocate", &limit.wrapper()).await;
 }
 
 async fn publish_until_heard(publisher: &mut Client, watcher: &mut Client) {
