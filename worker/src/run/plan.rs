@@ -20,6 +20,8 @@ use crate::{
 const TRANSITION_WITHIN: Duration = Duration::from_secs(5);
 /// Siblings in other processes see a changed file or ConfigMap this much later, at most (kubelet: a minute and a half).
 const TRANSITION_BETWEEN: Duration = Duration::from_mins(3);
+/// `metadata.generation` of an object that has never been changed.
+const FIRST_GENERATION: i64 = 1;
 
 /// What a session is made of. Two tables with equal plans can be swapped while connected.
 #[derive(Clone, Debug)]
@@ -42,6 +44,8 @@ pub(super) struct Plan {
     pub(super) idle: bool,
     /// How long siblings may still have another table.
     pub(super) transition: Duration,
+    /// Whether siblings may have an older table when a worker starts.
+    pub(super) older_tables: bool,
 }
 
 /// Decides how `loaded` connects.
@@ -64,6 +68,7 @@ pub(super) fn plan(loaded: &Loaded, settings: &RunSettings) -> Result<Plan, RunE
         slots,
         idle: worker_count(table) == 0,
         transition: if within { TRANSITION_WITHIN } else { TRANSITION_BETWEEN },
+        older_tables: !within && table.generation != Some(FIRST_GENERATION),
     })
 }
 
@@ -290,6 +295,30 @@ spec:
         ];
         for (name, next, same) in rows {
             assert_eq!(next.connects_as(&running), same, "{name}");
+        }
+    }
+
+    #[test]
+    fn siblings_may_have_an_older_table_where_they_are_other_processes_and_the_object_was_changed()
+    {
+        let documents =
+            Documents::parse("x.yaml", YAML.replace("spec:", "spec:\n  workerCount: 3"));
+        let documents = documents.unwrap();
+        let table = documents.compile().unwrap().remove(0).object;
+        for (generation, slot, expected) in [
+            (Some(1), Some(0), false),
+            (Some(2), Some(0), true),
+            (None, Some(0), true),
+            (Some(2), None, false),
+        ] {
+            let secrets = Secrets::default()
+                .with_value("login", "password", String::new())
+                .with_value("rows", "url", "mysql://db/fleet".to_owned());
+            let table = Table { generation, ..table.clone() };
+            let loaded = Loaded { object: documents.routes[0].object.clone(), table, secrets };
+            let settings = RunSettings { slot, ..RunSettings::new("mqtt://b".parse().unwrap()) };
+            let planned = plan(&loaded, &settings).unwrap();
+            assert_eq!(planned.older_tables, expected, "{generation:?}, {slot:?}");
         }
     }
 

@@ -386,6 +386,7 @@ impl Supervisor {
             monitor: self.settings.monitor.clone(),
             observer: self.settings.observer.clone(),
             transition: self.plan.transition,
+            older_tables: self.plan.older_tables,
             held,
             before: self.before.engine.as_ref().map(own),
             purpose,

@@ -101,6 +101,8 @@ pub(crate) struct Dispatcher {
     /// A reader of `status` of its own.
     reader: Option<watch::Receiver<SessionStatus>>,
     settled: Vec<u32>,
+    /// Until then siblings may have an older table than the first one here, so nothing is settled.
+    doubts_until: Option<Instant>,
     feeds: Vec<Feed>,
     /// Whose messages are in the feeds.
     filling: Arc<Engine>,
@@ -132,11 +134,13 @@ pub(crate) struct Wiring {
     pub(crate) counters: Arc<Counters>,
     /// Shared with the lanes.
     pub(crate) unowed: Arc<Unowed>,
+    /// Until when siblings may have an older table than the first one here; `None`: none has.
+    pub(crate) doubts_until: Option<Instant>,
 }
 
 impl Dispatcher {
     pub(crate) fn new(wiring: Wiring) -> Self {
-        let Wiring { mut swaps, status, lanes, acks, counters, unowed } = wiring;
+        let Wiring { mut swaps, status, lanes, acks, counters, unowed, doubts_until } = wiring;
         let tables = Arc::clone(&swaps.borrow_and_update());
         let feed = |lane| Feed { lane, jobs: Vec::new() };
         Self {
@@ -146,6 +150,7 @@ impl Dispatcher {
             status,
             reader: None,
             settled: Vec::new(),
+            doubts_until,
             feeds: lanes.into_iter().map(feed).collect(),
             acks,
             needless: Vec::new(),
@@ -179,9 +184,14 @@ impl Dispatcher {
         if swapped {
             self.tables = Arc::clone(&self.swaps.borrow_and_update());
         }
+        let certain = self.doubts_until.is_some_and(|until| until <= Instant::now());
+        if certain {
+            self.doubts_until = None;
+        }
         let Some(reader) = &mut self.reader else { return };
-        if swapped || reader.has_changed().unwrap_or(false) {
-            self.settled = self.tables.settled(&reader.borrow_and_update());
+        if swapped || certain || reader.has_changed().unwrap_or(false) {
+            let status = reader.borrow_and_update();
+            self.settled = settled(&self.tables, &status, self.doubts_until.is_some());
         }
     }
 
@@ -340,6 +350,11 @@ pub(crate) fn size(message: &Message) -> u64 {
     (received.topic().len() + received.original_payload().len() + properties) as u64
 }
 
+/// The filters whose winner's copy somebody is certain to handle.
+fn settled(tables: &Tables, status: &SessionStatus, doubts: bool) -> Vec<u32> {
+    if doubts { Vec::new() } else { tables.settled(status) }
+}
+
 #[cfg(test)]
 mod tests {
     use std::{fmt::Write as _, sync::Arc, time::Duration};
@@ -417,6 +432,8 @@ mod tests {
         let pending = tables.settled(&holding(&both, &FilterState::Pending));
         assert_eq!(routed(&tables, &settled, plus), "narrow");
         assert_eq!(routed(&tables, &settled, hash), "overlap");
+        let doubtful = super::settled(&tables, &holding(&both, &SETTLED), true);
+        assert_eq!(routed(&tables, &doubtful, hash), "narrow", "a sibling may leave out the other");
         assert_eq!(routed(&tables, &pending, hash), "narrow");
     }
 

@@ -15,8 +15,8 @@
 //!
 //! In doubt a copy is handled: twice rather than never. So copies are doubled between a (re)connection
 //! and its barrier, while a table changes, and where the broker has no subscription identifiers.
-//! Not covered: siblings that *restart* (not swap) into a table which gives the same filters other winners
-//! forget the older one; run those changes with the workers up.
+//! A member that *starts* with its table beside siblings that may have an older one knows nothing of it, and so not which copies they
+//! count on: until they have had time to change, nothing is settled for it (see `dispatcher`).
 //!
 //! Pure: everything it needs comes as arguments.
 

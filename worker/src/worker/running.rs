@@ -57,6 +57,8 @@ pub struct WorkerOptions {
     /// How long siblings may need to change to a new table (or to have it from the start): until then
     /// overlapping copies are handled in doubt. Zero where there are none.
     pub transition: Duration,
+    /// Whether siblings may have an older table at the start: they are other processes, and the object has been changed.
+    pub older_tables: bool,
     /// Filters that an earlier life of the session may have left subscribed: those that are not wanted are left.
     pub held: Vec<String>,
     /// The table that the session served before, where another worker takes it up: its gone routes stay matchable until the barrier
@@ -111,6 +113,7 @@ impl RunningWorker {
         let WorkerOptions { engine, session: config, slot, monitor, observer, transition, .. } =
             options;
         let (held, purpose, before) = (options.held, options.purpose, options.before);
+        let older_tables = options.older_tables;
         let receive_maximum = config.receive_maximum;
         let (identity, delivery) =
             (identity(engine.table(), slot), engine.table().delivery.clone());
@@ -139,6 +142,7 @@ impl RunningWorker {
                 acks,
                 counters: Arc::clone(&counters),
                 unowed,
+                doubts_until: older_tables.then(|| Instant::now() + transition),
             })
         };
         let session = Session::spawn(config, wire);
