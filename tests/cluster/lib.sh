@@ -29,10 +29,12 @@ into_namespaces() {
   inside=(nsenter --target "$(cat "$dir/pid/init")" --mount --net --pid --)
 }
 
-# start NAME COMMAND…: in the background of the cluster in $dir, its own session, pid and log kept.
+# start NAME COMMAND…: in the background of the cluster in $dir, its own session; pid, log and command line kept.
 start() {
   local name=$1; shift
-  setsid ${inside[@]+"${inside[@]}"} "$@" >"$dir/log/$name.log" 2>&1 </dev/null 9>&- &
+  mkdir -p "$dir/command"
+  printf '%s\0' "$@" >"$dir/command/$name"
+  setsid ${inside[@]+"${inside[@]}"} "$@" >>"$dir/log/$name.log" 2>&1 </dev/null 9>&- &
   local pid=$!
   printf '%s\n' "$pid" >"$dir/pid/$name"
   disown # or bash tells of its end

@@ -1,14 +1,20 @@
 //! The API server's own record: who asked for what, and what it was refused.
 
-use std::fs;
+use std::{
+    fs::File,
+    io::{Read as _, Seek as _, SeekFrom},
+    path::PathBuf,
+};
 
 use serde_json::Value;
 
 use crate::ControlPlane;
 
-/// A request of a service account, as the API server recorded it.
+/// An answered request, as the API server recorded it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
+    /// Whose it was, such as `system:serviceaccount:routemq:routemq-operator`.
+    pub user: String,
     /// As RBAC names it: `get`, `list`, `watch`, `create`, `update`, `patch`, `delete` …
     pub verb: String,
     /// Of the resource; empty for the core's.
@@ -23,6 +29,8 @@ pub struct Request {
     pub created: bool,
     /// Whether it was refused for want of a right; what an admission plugin refused was not.
     pub refused: bool,
+    /// When it arrived, in UTC as RFC 3339 with microseconds: compares as text.
+    pub received: String,
 }
 
 impl Request {
@@ -32,6 +40,7 @@ impl Request {
         let subresource = text("/objectRef/subresource");
         let slash = if subresource.is_empty() { "" } else { "/" };
         Self {
+            user: text("/user/username").to_owned(),
             verb: text("/verb").to_owned(),
             group: text("/objectRef/apiGroup").to_owned(),
             resource: format!("{}{slash}{subresource}", text("/objectRef/resource")),
@@ -39,24 +48,64 @@ impl Request {
             name: text("/objectRef/name").to_owned(),
             created: entry.pointer("/responseStatus/code").and_then(Value::as_u64) == Some(201),
             refused: text("/annotations/authorization.k8s.io~1decision") == "forbid",
+            received: text("/requestReceivedTimestamp").to_owned(),
         }
+    }
+
+    /// Whether it asks for a change.
+    pub fn is_write(&self) -> bool {
+        !matches!(self.verb.as_str(), "get" | "list" | "watch")
+    }
+}
+
+/// The record, from a moment on.
+#[derive(Clone, Debug)]
+pub struct Audit {
+    path: PathBuf,
+    from: u64,
+}
+
+impl Audit {
+    /// Only what is answered from now on.
+    #[must_use]
+    pub fn from_now(mut self) -> Self {
+        self.from = std::fs::metadata(&self.path).map_or(0, |file| file.len());
+        self
+    }
+
+    /// Every request answered so far, in the order of the answers.
+    pub fn requests(&self) -> Vec<Request> {
+        let mut text = String::new();
+        let read = File::open(&self.path).and_then(|mut file| {
+            file.seek(SeekFrom::Start(self.from))?;
+            file.read_to_string(&mut text)
+        });
+        read.unwrap_or_else(|error| {
+            panic!("{}: without it nothing is shown: {error}", self.path.display())
+        });
+        // The last line may be half written.
+        let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+        whole.lines().map(Request::parse).filter(|it| !it.resource.is_empty()).collect()
+    }
+
+    /// Requests for a change by a user.
+    pub fn writes_of(&self, user: &str) -> Vec<Request> {
+        let by = |request: &Request| request.is_write() && request.user == user;
+        self.requests().into_iter().filter(by).collect()
     }
 }
 
 impl ControlPlane {
     /// Every request of a service account so far; `None` on a cluster whose record is not ours to read.
     pub fn requests_of(&self, namespace: &str, account: &str) -> Option<Vec<Request>> {
-        let log = self.audit_log()?;
-        let log = fs::read_to_string(&log).unwrap_or_else(|error| {
-            panic!("{}: without it nothing is shown: {error}", log.display())
-        });
-        let user = format!("\"username\":\"system:serviceaccount:{namespace}:{account}\"");
-        // The last line may be half written.
-        let whole = log.rsplit_once('\n').map_or("", |(whole, _)| whole);
-        let ours = whole.lines().filter(|line| line.contains(&user));
-        let requests: Vec<_> =
-            ours.map(Request::parse).filter(|it| !it.resource.is_empty()).collect();
-        Some(requests)
+        let user = format!("system:serviceaccount:{namespace}:{account}");
+        let all = self.audit()?.requests().into_iter();
+        Some(all.filter(|request| request.user == user).collect())
+    }
+
+    /// What the API server was asked, by its own record; `None` on a cluster whose record is not ours to read.
+    pub fn audit(&self) -> Option<Audit> {
+        self.audit_log().map(|path| Audit { path, from: 0 })
     }
 
     /// Fails where a service account was refused anything; says so where that cannot be known.

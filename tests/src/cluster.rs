@@ -86,6 +86,12 @@ impl ControlPlane {
         self.own.then(|| folder.join("log/audit.jsonl"))
     }
 
+    /// Breaks a component (`etcd`, `kube-apiserver`, …), or mends it; the verb is one of `tests/cluster/component`.
+    pub fn component(&self, verb: &str, name: &str) {
+        let kubeconfig = self.kubeconfig.to_string_lossy();
+        script("component", &[verb, &*kubeconfig, name]);
+    }
+
     /// Runs kubectl as administrator; its output, or what it complained of.
     pub fn kubectl(&self, arguments: &[&str]) -> Result<String, String> {
         self.kubectl_with(arguments, "")

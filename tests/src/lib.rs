@@ -35,7 +35,7 @@ mod rmqtt;
 mod root;
 mod worker;
 
-pub use audit::Request;
+pub use audit::{Audit, Request};
 pub use bed::{Bed, Entry, Ledger, Load, PATIENCE, TABLE, messages, readings};
 pub use broker::Broker;
 pub use certificates::{Authority, Certificate};
