@@ -9,6 +9,7 @@ mod definition;
 pub mod document;
 pub mod expression;
 pub mod problem;
+pub mod quantity;
 pub mod report;
 pub mod stop;
 mod suggest;

@@ -10,6 +10,7 @@ mod loops;
 mod middleware;
 mod order;
 mod patterns;
+mod pod;
 #[cfg(test)]
 mod problems;
 mod routes;
@@ -82,6 +83,7 @@ fn table(object: &MqttRoute, limits: Limits, problems: &mut Problems) -> Table {
     let namespace = meta.namespace.clone().unwrap_or_else(|| "default".to_owned());
     check_sizes(spec, limits, problems);
     check_broker(spec.broker.as_ref(), problems);
+    pod::check(spec.worker.as_ref(), problems);
     let share = share(spec, &namespace, &name, problems);
     let groups = groups::resolve(spec, problems);
     let patterns = patterns::of(spec, &groups);

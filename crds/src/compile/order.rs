@@ -3,10 +3,11 @@
 /// Names that stand at several places have the same neighbours at each.
 #[rustfmt::skip]
 const ORDER: &[&str] = &[
-    "metadata", "spec", "broker", "database", "shared", "workerCount", "shareName", "groups", "routes", "delivery",
+    "metadata", "spec", "broker", "database", "shared", "workerCount", "shareName", "groups", "routes", "delivery", "worker",
     "name", "parent", "prefix", "group", "when", "as", "limit", "perSeconds", "burst", "table", "columns",
     "onConflict", "key", "action", "statement", "binds", "url", "method", "headers", "body", "timeoutSeconds",
     "topic", "qos", "payload", "middleware", "handlers",
+    "resources", "requests", "limits", "nodeSelector", "podLabels", "podAnnotations",
 ];
 
 /// Sorts as the spec is written: by field, then by index in a list, level by level.

@@ -270,6 +270,19 @@ const CASES: &[Case] = &[
     ("a custom handler without a name", "{routes: [{name: a, topic: a, handlers: [{custom: {name: ''}}]}]}", &[
         "spec.routes[0].handlers[0].custom.name: is empty; write the name that the worker image registers",
     ]),
+    ("labels of pods and nodes", "{worker: {nodeSelector: {disk: 'fast disk'}, podLabels: {team: '-blue', 'x y': a, 'Ex.com/z': b}, podAnnotations: {'/n': any thing}}, routes: [{name: a, topic: a, handlers: [{log: {}}]}]}", &[
+        r#"spec.worker.nodeSelector.disk: "fast disk" is no label value; write at most 63 letters, digits, "-", "_" and ".", with a letter or digit first and last"#,
+        r#"spec.worker.podLabels.team: "-blue" is no label value; write at most 63 letters, digits, "-", "_" and ".", with a letter or digit first and last"#,
+        r#"spec.worker.podLabels.x y: "x y" is no key; write a name of at most 63 letters, digits, "-", "_" and ".", after a domain and a slash if it has one, as in example.com/team"#,
+        r#"spec.worker.podLabels.Ex.com/z: "Ex.com/z" is no key; write a name of at most 63 letters, digits, "-", "_" and ".", after a domain and a slash if it has one, as in example.com/team"#,
+        r#"spec.worker.podAnnotations./n: "/n" is no key; write a name of at most 63 letters, digits, "-", "_" and ".", after a domain and a slash if it has one, as in example.com/team"#,
+    ]),
+    ("labels at their limits are fine", "{worker: {podLabels: {aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa: Z9-_.bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb0, example.com/a_b.c: ''}}, routes: [{name: a, topic: a, handlers: [{log: {}}]}]}", &[]),
+    ("quantities", "{worker: {resources: {requests: {cpu: '2', memory: 64MB}, limits: {cpu: 500m, memory: '-1'}}}, routes: [{name: a, topic: a, handlers: [{log: {}}]}]}", &[
+        r#"spec.worker.resources.requests.memory: "64MB" is no quantity; write a number and a unit such as 500m, 64Mi or 2"#,
+        r#"spec.worker.resources.requests.cpu: "2" is more than the limit "500m"; raise the limit or lower the request"#,
+        r#"spec.worker.resources.limits.memory: "-1" is negative; write 0 or more"#,
+    ]),
     ("everything at once comes in the order of the spec", "{workerCount: -1, shareName: '#', groups: [{name: g, parent: x}], routes: [{name: a, topic: a, qos: 9, middleware: [{timeout: {seconds: 0}}], handlers: [{log: {message: nope}}]}, {name: a, topic: a, handlers: []}], delivery: {maxAttempts: 0}}", &[
         "spec.workerCount: is -1; it must be 0 to 1000",
         r##"spec.shareName: "#" holds '#'; use letters, digits, "." and "-""##,
