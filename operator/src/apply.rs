@@ -1,12 +1,13 @@
 //! Writes children, and only where something would change.
 //!
 //! # Guarantee
-//! - An object with a child's name that is not this MqttRoute's own is never touched ([`ApplyError::NameConflict`]).
+//! - An object with a child's name that is not this MqttRoute's own is never touched ([`ApplyError::NameConflict`]), also one that
+//!   appears between the look and the write: what was not there is only created, what was there is changed only while it is the same object.
 //! - Where the live object already says what the desired one says, nothing is written: a second reconcile, a restart, an
 //!   upgrade make no request but reads.
 //! - What a user edits in a field that we name is written back; fields that we do not name are left alone (server-side apply).
 
-use k8s_openapi::NamespaceResourceScope;
+use k8s_openapi::{NamespaceResourceScope, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{Patch, PatchParams},
@@ -14,16 +15,27 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::{build::Children, metrics::Metrics, names};
+use crate::{
+    build::Children,
+    drift::is_as,
+    metrics::Metrics,
+    names,
+    ownership::{Ownership, ownership},
+};
 
 /// Annotation with a hash of what was applied last: tells a field that is no longer named from one that never was.
 const APPLIED: &str = "routemq.io/applied";
+
+/// The version of no object: an apply that names it creates, or is refused where something is there.
+const NEVER: &str = "1";
 
 /// What is there after the apply.
 #[derive(Clone, Debug)]
 pub struct Applied {
     /// The Deployment as the API server has it, with its status.
     pub deployment: k8s_openapi::api::apps::v1::Deployment,
+    /// Children that somebody had changed and that were put back, as `Deployment devices-worker`.
+    pub reverted: Vec<String>,
 }
 
 /// Why a child was not written.
@@ -34,6 +46,14 @@ pub enum ApplyError {
         "{kind} {name} exists and belongs to somebody else: rename the MqttRoute, or delete that {kind}"
     )]
     NameConflict {
+        /// Its kind.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// A deleted MqttRoute of this name left it.
+    #[error("{kind} {name} is of a deleted MqttRoute of this name and goes with it")]
+    Predecessor {
         /// Its kind.
         kind: &'static str,
         /// Its name.
@@ -69,22 +89,24 @@ pub async fn apply(
     // Destructured without `..`: a new child that nobody applies does not compile.
     let Children { service_account, role, role_binding, config_map, disruption_budget, deployment } =
         children;
-    let writer = Writer { client, metrics };
+    let mut writer = Writer { client, metrics, reverted: Vec::new() };
     writer.one("ServiceAccount", service_account).await?;
     writer.one("Role", role).await?;
     writer.one("RoleBinding", role_binding).await?;
     writer.one("ConfigMap", config_map).await?;
     writer.one("PodDisruptionBudget", disruption_budget).await?;
-    Ok(Applied { deployment: writer.one("Deployment", deployment).await? })
+    let deployment = writer.one("Deployment", deployment).await?;
+    Ok(Applied { deployment, reverted: writer.reverted })
 }
 
 struct Writer<'a> {
     client: &'a Client,
     metrics: &'a Metrics,
+    reverted: Vec<String>,
 }
 
 impl Writer<'_> {
-    async fn one<K>(&self, kind: &'static str, desired: K) -> Result<K, ApplyError>
+    async fn one<K>(&mut self, kind: &'static str, desired: K) -> Result<K, ApplyError>
     where
         K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
             + Clone
@@ -100,30 +122,46 @@ impl Writer<'_> {
             move |source| ApplyError::Request { verb, kind, name, source }
         };
         let live = api.get_opt(&name).await.map_err(request("get"))?;
-        if let Some(live) = &live
-            && !is_ours(live.meta(), desired.meta())
-        {
-            return Err(ApplyError::NameConflict { kind, name });
-        }
-        let desired = complete(&desired)?;
-        match live {
-            Some(live) if is_as(&serde_json::to_value(&live)?, &desired) => Ok(live),
-            _ => {
-                self.metrics.wrote(kind);
-                let params = PatchParams::apply(names::FIELD_MANAGER).force();
-                api.patch(&name, &params, &Patch::Apply(&desired)).await.map_err(request("apply"))
+        let mut change = complete(&desired)?;
+        if let Some(live) = live {
+            require_ours(kind, live.meta(), desired.meta())?;
+            if is_as(&serde_json::to_value(&live)?, &change) {
+                return Ok(live);
             }
+            if live.annotations().get(APPLIED) == hash(&change) {
+                self.reverted.push(format!("{kind} {name}"));
+            }
+            change["metadata"]["uid"] = live.uid().into();
+        } else {
+            change["metadata"]["resourceVersion"] = NEVER.into();
         }
+        self.metrics.wrote(kind);
+        let params = PatchParams::apply(names::FIELD_MANAGER).force();
+        api.patch(&name, &params, &Patch::Apply(&change)).await.map_err(request("apply"))
     }
 }
 
-/// Whether the live object has the owner that the desired one has.
-fn is_ours(
-    live: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
-    desired: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
-) -> bool {
-    let owner = desired.owner_references.iter().flatten().next().map(|owner| &owner.uid);
-    live.owner_references.iter().flatten().any(|reference| Some(&reference.uid) == owner)
+/// # Errors
+/// Where the live object is not this MqttRoute's own.
+pub(crate) fn require_ours(
+    kind: &'static str,
+    live: &ObjectMeta,
+    desired: &ObjectMeta,
+) -> Result<(), ApplyError> {
+    let name = desired.name.clone().unwrap_or_default();
+    match ownership(live, desired) {
+        Ownership::Ours => Ok(()),
+        Ownership::Predecessors => Err(ApplyError::Predecessor { kind, name }),
+        Ownership::Foreign => Err(ApplyError::NameConflict { kind, name }),
+    }
+}
+
+/// The hash that [`complete`] left.
+fn hash(change: &Value) -> Option<&String> {
+    match &change["metadata"]["annotations"][APPLIED] {
+        Value::String(hash) => Some(hash),
+        _ => None,
+    }
 }
 
 /// The object as applied: its type, and the hash of the rest.
@@ -136,96 +174,4 @@ fn complete<K: Resource<DynamicType = ()> + Serialize>(
     value["kind"] = K::kind(&()).into();
     value["metadata"]["annotations"][APPLIED] = format!("{hash:016x}").into();
     Ok(value)
-}
-
-/// Whether `live` says everything that `desired` says. Lists must have the same length: their order matters to Kubernetes.
-fn is_as(live: &Value, desired: &Value) -> bool {
-    match (live, desired) {
-        (Value::Object(live), Value::Object(desired)) => desired.iter().all(|(key, wanted)| {
-            live.get(key).map_or_else(|| is_empty(wanted), |value| is_as(value, wanted))
-        }),
-        (Value::Array(live), Value::Array(desired)) => {
-            live.len() == desired.len()
-                && live.iter().zip(desired).all(|(live, desired)| is_as(live, desired))
-        }
-        (Value::String(live), Value::String(desired)) => {
-            live == desired || is_same_quantity(live, desired)
-        }
-        _ => live == desired,
-    }
-}
-
-/// What the API server leaves out when it is empty.
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Array(list) => list.is_empty(),
-        Value::Object(map) => map.is_empty(),
-        _ => false,
-    }
-}
-
-/// Whether two strings are the same Kubernetes quantity (`0.5` is stored as `500m`).
-fn is_same_quantity(one: &str, other: &str) -> bool {
-    matches!((quantity(one), quantity(other)), (Some(one), Some(other)) if (one - other).abs() <= one.abs() * 1e-9)
-}
-
-fn quantity(text: &str) -> Option<f64> {
-    let unit = text
-        .find(|c: char| !(c.is_ascii_digit() || c == '.' || c == '-' || c == '+'))
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(unit);
-    let scale = match unit {
-        "" => 1.0,
-        "m" => 1e-3,
-        "k" => 1e3,
-        "M" => 1e6,
-        "G" => 1e9,
-        "T" => 1e12,
-        "Ki" => 1024.0,
-        "Mi" => 1_048_576.0,
-        "Gi" => 1_073_741_824.0,
-        "Ti" => 1_099_511_627_776.0,
-        _ => return None,
-    };
-    number.parse::<f64>().ok().map(|number| number * scale)
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::is_as;
-
-    #[test]
-    fn defaults_of_the_api_server_are_no_drift_and_edits_are() {
-        let desired =
-            json!({"spec": {"replicas": 3, "cpu": "0.5", "empty": {}, "ports": [{"port": 9090}]}});
-        let rows = [
-            (
-                "as applied",
-                json!({"spec": {"replicas": 3, "cpu": "0.5", "ports": [{"port": 9090}]}}),
-                true,
-            ),
-            (
-                "defaulted",
-                json!({"spec": {"replicas": 3, "cpu": "500m", "ports": [{"port": 9090, "protocol": "TCP"}], "x": 1}}),
-                true,
-            ),
-            (
-                "edited",
-                json!({"spec": {"replicas": 4, "cpu": "500m", "ports": [{"port": 9090}]}}),
-                false,
-            ),
-            ("field gone", json!({"spec": {"cpu": "500m", "ports": [{"port": 9090}]}}), false),
-            (
-                "entry added",
-                json!({"spec": {"replicas": 3, "cpu": "0.5", "ports": [{"port": 9090}, {"port": 1}]}}),
-                false,
-            ),
-        ];
-        for (name, live, same) in rows {
-            assert_eq!(is_as(&live, &desired), same, "{name}");
-        }
-    }
 }

@@ -11,16 +11,14 @@ use k8s_openapi::jiff::Timestamp;
 use kube::{
     Api, Resource, ResourceExt,
     api::{Patch, PatchParams},
-    runtime::{
-        controller::Action,
-        events::{Event, EventType},
-    },
+    runtime::controller::Action,
 };
 use routemq_crds::v1alpha1::{MqttRoute, SessionKind};
 use serde_json::json;
 
 use crate::{
-    controller::{Context, ReconcileError},
+    events::{News, publish},
+    reconcile::{Context, ReconcileError, failed},
     slot_leases::{Left, wind_up},
     validate::{Validated, validate},
 };
@@ -75,10 +73,18 @@ pub(crate) async fn wind_up_object(
     if !is_held(object) {
         return Ok(Action::await_change());
     }
-    let left = match validate(object, &context.settings) {
-        Ok(route) => wind_up(&context.client, &context.metrics, &route).await?,
-        // It never ran as it stands.
-        Err(_) => Left::default(),
+    let route = match validate(object, &context.settings) {
+        Ok(route) => Some(route),
+        Err(_) => context
+            .last_good
+            .of(object, &context.client, &context.settings)
+            .await
+            .map_err(failed("read the last good table"))?,
+    };
+    let left = match &route {
+        Some(route) => wind_up(&context.client, &context.metrics, route).await?,
+        // It never ran.
+        None => Left::default(),
     };
     match decide(left, waited(object)) {
         Decision::Wait => return Ok(Action::requeue(LOOK)),
@@ -114,27 +120,20 @@ async fn write(object: &MqttRoute, held: bool, context: &Context) -> Result<(), 
     match api.patch(&object.name_any(), &params, &Patch::Apply(change)).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
-        Err(error) => Err(ReconcileError::Finalizer(error)),
+        Err(error) => Err(failed("write the finalizer")(error)),
     }
 }
 
 /// Best effort, as every Event.
 async fn tell(object: &MqttRoute, left: Left, context: &Context) {
     let expiry = object.spec.delivery.as_ref().and_then(|delivery| delivery.session_expiry_seconds);
-    let event = Event {
-        type_: EventType::Warning,
-        reason: "SessionsLeft".to_owned(),
-        note: Some(format!(
-            "{} sessions could not be drained and stay with the broker until they expire ({} s), with the messages that they hold",
-            left.sessions,
-            expiry.unwrap_or(3600),
-        )),
-        action: "Delete".to_owned(),
-        secondary: None,
-    };
-    if let Err(error) = context.recorder.publish(&event, &object.object_ref(&())).await {
-        tracing::debug!(%error, "event not written");
-    }
+    let note = format!(
+        "{} sessions could not be drained and stay with the broker until they expire ({} s), with the messages that they hold",
+        left.sessions,
+        expiry.unwrap_or(3600),
+    );
+    let news = News { warning: true, reason: "SessionsLeft".to_owned(), note };
+    publish(&context.recorder, &object.object_ref(&()), news).await;
 }
 
 #[cfg(test)]

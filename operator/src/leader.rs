@@ -4,11 +4,11 @@
 //! - A Lease is taken only by an update of the version that was read (compare-and-swap), and only when its holder has let it
 //!   stand still for the whole duration on *our* monotonic clock: clocks of two machines are never compared.
 //! - A leader trusts itself for [`TRUST`] from the moment at which it *sent* its last successful renewal. [`TRUST`] is shorter
-//!   than [`DURATION`], so it has stopped writing ([`Leadership::holds`], asked before every write) before another may begin,
-//!   also after it was suspended in between.
+//!   than [`DURATION`], so it has stopped writing ([`Leadership::until`], asked before every write and the bound of each) before
+//!   another may begin, also after it was suspended in between, and while the API server gives no answer.
 
 use std::{
-    sync::{Arc, RwLock},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -21,7 +21,10 @@ use kube::{
     Api, Client,
     api::{ObjectMeta, PostParams},
 };
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until, timeout},
+};
 
 /// How long a Lease must stand still before another may take it.
 pub const DURATION: Duration = Duration::from_secs(15);
@@ -29,23 +32,80 @@ pub const DURATION: Duration = Duration::from_secs(15);
 pub const TRUST: Duration = Duration::from_secs(10);
 /// How often a leader renews, and a follower looks.
 pub const PERIOD: Duration = Duration::from_secs(3);
+/// How long one look or renewal may take: a server that hangs is asked anew.
+const TURN: Duration = Duration::from_secs(5);
+/// How long the election may stand still before it counts as hung.
+const HUNG: Duration = Duration::from_mins(1);
 
 /// Whether this process leads. Cheap to clone.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Leadership {
-    until: Arc<RwLock<Option<Instant>>>,
+    until: watch::Sender<Option<Instant>>,
+}
+
+impl Default for Leadership {
+    fn default() -> Self {
+        Self { until: watch::Sender::new(None) }
+    }
 }
 
 impl Leadership {
+    /// Until when writes may be sent; nothing when they may not now.
+    #[must_use]
+    pub fn until(&self) -> Option<Instant> {
+        self.until.borrow().filter(|until| Instant::now() < *until)
+    }
+
     /// Whether a write may be sent now.
     #[must_use]
     pub fn holds(&self) -> bool {
-        let until = self.until.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        until.is_some_and(|until| Instant::now() < until)
+        self.until().is_some()
     }
 
-    fn set(&self, until: Option<Instant>) {
-        *self.until.write().unwrap_or_else(std::sync::PoisonError::into_inner) = until;
+    /// Tells each change, for ever. Trust runs out by the clock alone: neither an answer nor the election itself is waited for.
+    pub async fn follow(&self, mut told: impl FnMut(bool)) {
+        let mut renewals = self.until.subscribe();
+        let mut led = false;
+        loop {
+            let until = *renewals.borrow_and_update();
+            let leads = self.holds();
+            if leads != led {
+                told(leads);
+            }
+            led = leads;
+            let over = sleep_until(until.unwrap_or_else(Instant::now));
+            tokio::select! {
+                // The sender is in `self`: it cannot go.
+                _ = renewals.changed() => {}
+                () = over, if leads => {}
+            }
+        }
+    }
+
+    pub(crate) fn set(&self, until: Option<Instant>) {
+        self.until.send_replace(until);
+    }
+}
+
+/// When the election last made a turn, whatever came of it. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Pulse(Arc<Mutex<Instant>>);
+
+impl Default for Pulse {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Instant::now())))
+    }
+}
+
+impl Pulse {
+    /// Whether the election still turns. An API server that is away does not stop it.
+    #[must_use]
+    pub fn beats(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).elapsed() < HUNG
+    }
+
+    fn beat(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 }
 
@@ -93,21 +153,23 @@ impl Elector {
         }
     }
 
-    /// Takes part until dropped; `leads` follows. Requests that fail are tried again at the next period.
-    pub async fn run(mut self, leads: watch::Sender<bool>) {
+    /// Takes part until dropped. Requests that fail or hang are tried again at the next period.
+    pub async fn run(mut self, pulse: Pulse) {
         loop {
-            if let Err(error) = self.turn().await {
-                tracing::debug!(%error, "leader election request failed");
+            match timeout(TURN, self.turn()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "leader election request failed"),
+                Err(_) => tracing::debug!("leader election request not answered in time"),
             }
-            let holds = self.leadership.holds();
-            if leads.send_if_modified(|was| std::mem::replace(was, holds) != holds) {
-                tracing::info!(leader = holds, identity = self.identity, "leadership changed");
-            }
+            pulse.beat();
             tokio::time::sleep(PERIOD).await;
         }
     }
 
-    /// Gives the Lease up, so that the next need not wait.
+    /// Gives the Lease up, so that the next need not wait. Whoever calls it has ended its writes.
+    ///
+    /// # Errors
+    /// Where the API server refuses; nothing is lost but the time that the Lease still runs.
     pub async fn release(leases: &Api<Lease>, name: &str, identity: &str) -> kube::Result<()> {
         let Some(mut lease) = leases.get_opt(name).await? else { return Ok(()) };
         if holder(&lease) != Some(identity) {
@@ -198,16 +260,23 @@ mod tests {
     }
 
     fn elector() -> Elector {
-        let service = tower::service_fn(|_: http::Request<kube::client::Body>| async {
+        elector_of(tower::service_fn(|_: http::Request<kube::client::Body>| async {
             Err::<http::Response<kube::client::Body>, _>(std::io::Error::other("no server"))
-        });
-        Elector::new(
-            Client::new(service, "default"),
-            "default",
-            "operator",
-            "me".to_owned(),
-            Leadership::default(),
-        )
+        }))
+    }
+
+    fn elector_of<S>(service: S) -> Elector
+    where
+        S: tower::Service<
+                http::Request<kube::client::Body>,
+                Response = http::Response<kube::client::Body>,
+                Error = std::io::Error,
+                Future: Send + 'static,
+            > + Send
+            + 'static,
+    {
+        let client = Client::new(service, "default");
+        Elector::new(client, "default", "operator", "me".to_owned(), Leadership::default())
     }
 
     #[tokio::test(start_paused = true)]
@@ -237,8 +306,40 @@ mod tests {
         assert!(!leadership.holds());
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_leader_whose_server_hangs_steps_down_by_the_clock() {
+        let leadership = Leadership::default();
+        let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+        let server = tower::service_fn(|_: http::Request<kube::client::Body>| async {
+            std::future::pending::<Result<http::Response<kube::client::Body>, std::io::Error>>()
+                .await
+        });
+        let elector = Elector { leadership: leadership.clone(), ..elector_of(server) };
+        let pulse = Pulse::default();
+        leadership.set(Some(Instant::now() + TRUST));
+        let began = Instant::now();
+        let steps = async { (told.recv().await, told.recv().await, began.elapsed().as_secs()) };
+        let follow = leadership.follow(move |leads| tell.send(leads).unwrap());
+        let steps = tokio::select! {
+            steps = steps => steps,
+            () = follow => unreachable!("for ever"),
+            () = elector.run(pulse.clone()) => unreachable!("for ever"),
+        };
+        assert_eq!(steps, (Some(true), Some(false), TRUST.as_secs()));
+        assert!(pulse.beats(), "an API server that hangs is no reason to restart");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_election_that_stands_still_is_told_by_its_pulse() {
+        let pulse = Pulse::default();
+        tokio::time::advance(HUNG).await;
+        assert!(!pulse.beats());
+        pulse.beat();
+        assert!(pulse.beats());
+    }
+
     #[test]
     fn a_leader_stops_before_another_may_begin() {
-        assert!(TRUST < DURATION && PERIOD * 3 < TRUST + PERIOD);
+        assert!(TRUST < DURATION && TURN + PERIOD < TRUST);
     }
 }

@@ -1,6 +1,14 @@
 //! The `routemq-operator` command.
 
-use std::{io::IsTerminal as _, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{
+    hash::{BuildHasher as _, RandomState},
+    io::IsTerminal as _,
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use clap::{Parser, Subcommand};
 use futures::FutureExt;
@@ -13,12 +21,12 @@ use kube::{
 use prometheus_client::registry::Registry;
 use routemq_crds::v1alpha1::{Broker, NameRef, Tls};
 use routemq_operator::{
-    backoff::Backoff,
-    controller::{self, Context},
-    fence::Fence,
+    controller,
+    fence::{Fence, Writes},
     http,
-    leader::{Elector, Leadership},
+    leader::{Elector, Leadership, Pulse},
     metrics::Metrics,
+    reconcile::Context,
     render::{self, RenderError},
     settings::Settings,
 };
@@ -29,6 +37,12 @@ use tokio::{
 
 /// The Lease of the election.
 const LEASE: &str = "routemq-operator";
+/// How long a stop waits for the reconciles that run; below the 30 s that Kubernetes grants.
+const GRACE: Duration = Duration::from_secs(15);
+/// How long giving the Lease up may take.
+const RELEASE: Duration = Duration::from_secs(3);
+/// How long a connection may be silent while an answer is awaited; the server ends quiet watches before that.
+const SILENCE: Duration = Duration::from_mins(1);
 
 /// Turns each MqttRoute into one worker Deployment and what it needs.
 #[derive(Debug, Parser)]
@@ -44,7 +58,7 @@ struct Arguments {
     /// The namespace of the leader election's Lease.
     #[arg(long, env = "ROUTEMQ_NAMESPACE", default_value = "default")]
     namespace: String,
-    /// Unique to this process.
+    /// The name of this operator's pod: in Events, and, with a random part, in the election's Lease.
     #[arg(long, env = "ROUTEMQ_POD_NAME", default_value = "routemq-operator")]
     identity: String,
     /// Where metrics and probes are served.
@@ -61,6 +75,9 @@ struct Defaults {
     /// The worker container's resources, as JSON.
     #[arg(long, env = "ROUTEMQ_WORKER_RESOURCES", default_value = "{}", value_parser = resources, global = true)]
     worker_resources: ResourceRequirements,
+    /// Secrets for pulling the worker image, separated by commas, in each MqttRoute's namespace.
+    #[arg(long, env = "ROUTEMQ_WORKER_PULL_SECRETS", value_delimiter = ',', global = true)]
+    worker_pull_secrets: Vec<String>,
     /// The broker's URL.
     #[arg(long, env = "ROUTEMQ_BROKER_URL", global = true)]
     broker_url: Option<String>,
@@ -98,6 +115,7 @@ impl Defaults {
         Settings {
             worker_image: self.worker_image.clone(),
             worker_resources: self.worker_resources.clone(),
+            worker_pull_secrets: named(&self.worker_pull_secrets),
             broker: Broker {
                 url: self.broker_url.clone().filter(|url| !url.is_empty()),
                 credentials_secret_ref: name(&self.broker_credentials_secret),
@@ -162,63 +180,99 @@ async fn run(arguments: Arguments) -> Result<(), MainError> {
 }
 
 async fn operate(arguments: Arguments, settings: Settings) -> Result<(), MainError> {
-    // The chart passes an empty string for "all".
-    let namespaces: Vec<_> =
-        arguments.watch_namespaces.iter().filter(|name| !name.is_empty()).cloned().collect();
-    let config = Config::infer().await?;
-    let leadership = Leadership::default();
+    let namespaces = named(&arguments.watch_namespaces);
+    let config = bounded(Config::infer().await?);
+    let (leadership, writes, pulse) = (Leadership::default(), Writes::default(), Pulse::default());
     let plain = Client::try_from(config.clone())?;
-    let fenced = ClientBuilder::try_from(config)?.with_layer(&Fence(leadership.clone())).build();
+    let fence = Fence::new(leadership.clone(), writes.clone());
+    let fenced = ClientBuilder::try_from(config)?.with_layer(&fence).build();
     let mut registry = Registry::default();
     let metrics = Metrics::new(&mut registry);
-    let reporter = Reporter {
-        controller: "routemq-operator".to_owned(),
-        instance: Some(arguments.identity.clone()),
-    };
-    let context = Context {
-        recorder: Recorder::new(fenced.clone(), reporter),
-        client: fenced,
-        settings: Arc::new(settings),
-        metrics: metrics.clone(),
-        backoff: Backoff::default(),
-    };
+    let context = context(fenced, settings, &metrics, &arguments.identity);
+    let identity = unique(&arguments.identity);
     let elector = Elector::new(
         plain.clone(),
         &arguments.namespace,
         LEASE,
-        arguments.identity.clone(),
-        leadership,
+        identity.clone(),
+        leadership.clone(),
     );
     let (leads, leading) = watch::channel(false);
+    let follow = leadership.follow(|now| {
+        metrics.leads(now);
+        tracing::info!(leader = now, identity, "leadership changed");
+        leads.send_replace(now);
+    });
     tokio::select! {
-        served = http::serve(arguments.listen, Arc::new(registry)) => served?,
-        () = elector.run(leads) => {}
-        () = lead(context, &namespaces, leading, &metrics) => {}
-        () = stop_signal() => {}
+        served = http::serve(arguments.listen, Arc::new(registry), pulse.clone()) => served?,
+        () = elector.run(pulse) => {}
+        () = follow => {}
+        () = lead(context, &namespaces, leading) => {}
     }
-    let leases: Api<Lease> = Api::namespaced(plain, &arguments.namespace);
-    if let Err(error) = Elector::release(&leases, LEASE, &arguments.identity).await {
-        tracing::debug!(%error, "lease not released");
-    }
+    release(plain, &arguments.namespace, &identity, &writes).await;
     Ok(())
 }
 
-/// Runs the controller while this process leads; ends when it has led and no longer does, so that it starts afresh.
-async fn lead(
-    context: Context,
-    namespaces: &[String],
-    mut leading: watch::Receiver<bool>,
-    metrics: &Metrics,
-) {
-    if leading.wait_for(|leads| *leads).await.is_err() {
+fn context(client: Client, settings: Settings, metrics: &Metrics, name: &str) -> Context {
+    let reporter =
+        Reporter { controller: "routemq-operator".to_owned(), instance: Some(name.to_owned()) };
+    Context::new(client.clone(), settings, Recorder::new(client, reporter), metrics.clone())
+}
+
+/// The chart passes an empty string for none.
+fn named(list: &[String]) -> Vec<String> {
+    list.iter().filter(|name| !name.is_empty()).cloned().collect()
+}
+
+/// A connection that hangs is noticed; what a whole request may take, [`Fence`] and the election bound.
+fn bounded(mut config: Config) -> Config {
+    config.connect_timeout = Some(Duration::from_secs(5));
+    config.read_timeout = Some(SILENCE);
+    config.reset_reader_on_write = true;
+    config.write_timeout = Some(Duration::from_secs(10));
+    config
+}
+
+/// A restarted container keeps its pod's name, and must not take its predecessor's Lease for its own.
+fn unique(name: &str) -> String {
+    format!("{name}_{:016x}", RandomState::new().hash_one(name))
+}
+
+/// Runs the controller while this process leads, each time afresh, until the signal to stop; then ends what runs.
+async fn lead(context: Context, namespaces: &[String], mut leading: watch::Receiver<bool>) {
+    let stop = stop_signal().boxed().shared();
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.clone() => return,
+            led = leading.wait_for(|leads| *leads) => if led.is_err() { return },
+        }
+        let mut lost = leading.clone();
+        let lost = async move { drop(lost.wait_for(|leads| !*leads).await) };
+        let over = futures::future::select(lost.boxed(), stop.clone()).map(drop);
+        let overtime = async {
+            stop.clone().await;
+            tokio::time::sleep(GRACE).await;
+        };
+        tokio::select! {
+            () = controller::run(context.afresh(), namespaces, over.boxed().shared()) => {}
+            () = overtime => tracing::warn!("a reconcile did not end in time: stopping without it"),
+        }
+    }
+}
+
+/// Gives the Lease up, but where a write may still be on its way: then the next waits until it runs out.
+async fn release(client: Client, namespace: &str, identity: &str, writes: &Writes) {
+    if !writes.are_over() {
+        tracing::info!("a write was not answered: the lease is left to run out");
         return;
     }
-    metrics.leads(true);
-    let mut lost = leading.clone();
-    let lost = async move { drop(lost.wait_for(|leads| !*leads).await) }.boxed().shared();
-    controller::run(context, namespaces, lost).await;
-    metrics.leads(false);
-    tracing::warn!("leadership lost: stopping, to start afresh");
+    let leases: Api<Lease> = Api::namespaced(client, namespace);
+    match tokio::time::timeout(RELEASE, Elector::release(&leases, LEASE, identity)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::info!(%error, "lease not released"),
+        Err(_) => tracing::info!("lease not released: no answer in time"),
+    }
 }
 
 async fn stop_signal() {

@@ -10,6 +10,8 @@ pub struct Settings {
     pub worker_image: String,
     /// Resources of workers that name none.
     pub worker_resources: ResourceRequirements,
+    /// Secrets for pulling the worker image, in each MqttRoute's namespace.
+    pub worker_pull_secrets: Vec<String>,
     /// The broker of MqttRoutes that name none; a spec overrides it field by field.
     pub broker: Broker,
 }

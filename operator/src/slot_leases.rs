@@ -1,17 +1,17 @@
 //! The slots of one MqttRoute on the API server: read, planned, written.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::{coordination::v1::Lease, core::v1::Pod};
 use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions},
-    core::PartialObjectMeta,
 };
 use routemq_crds::report::WorkerReport;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
+    apply::{ApplyError, require_ours},
     build::slot_lease,
     metrics::Metrics,
     names,
@@ -30,15 +30,23 @@ pub struct Slots {
 
 /// Why the slots could not be brought to what is wanted.
 #[derive(Debug, thiserror::Error)]
-#[error("{verb} the slots' Leases")]
-pub struct SlotsError {
-    verb: &'static str,
-    #[source]
-    source: kube::Error,
+pub enum SlotsError {
+    /// The API server refused a request.
+    #[error("{verb} the slots' Leases")]
+    Request {
+        /// What was asked for.
+        verb: &'static str,
+        /// Why not.
+        #[source]
+        source: kube::Error,
+    },
+    /// A Lease of a slot's name is not this MqttRoute's own: workers must get no right to it.
+    #[error(transparent)]
+    NotOurs(#[from] ApplyError),
 }
 
 fn failed(verb: &'static str) -> impl FnOnce(kube::Error) -> SlotsError {
-    move |source| SlotsError { verb, source }
+    move |source| SlotsError::Request { verb, source }
 }
 
 /// Reads the Leases and pods of a MqttRoute, and brings the number of active slots to `wanted`.
@@ -103,20 +111,25 @@ async fn own_leases(leases: &Api<Lease>, route: &Validated) -> Result<Vec<Lease>
     let selector = format!("{}={}", names::ROUTE_LABEL, names::base(&route.name));
     let found =
         leases.list(&ListParams::default().labels(&selector)).await.map_err(failed("list"))?;
-    let ours =
-        |lease: &Lease| lease.owner_references().iter().any(|owner| owner.uid == route.owner.uid);
+    let ours = |lease: &Lease| is_ours(route, lease);
     Ok(found.items.into_iter().filter(ours).collect())
 }
 
+fn is_ours(route: &Validated, lease: &Lease) -> bool {
+    let index = names::slot_index(&route.name, &lease.name_any());
+    let ours =
+        |index| require_ours("Lease", &lease.metadata, &slot_lease(route, index).metadata).is_ok();
+    index.is_some_and(ours)
+}
+
+/// Pods that run, or may yet: one that failed (evicted, say) stays as a record and holds nothing.
 async fn living_pods(client: &Client, route: &Validated) -> Result<BTreeSet<String>, SlotsError> {
-    let pods: Api<PartialObjectMeta<Pod>> = Api::namespaced(client.clone(), &route.namespace);
+    let pods: Api<Pod> = Api::namespaced(client.clone(), &route.namespace);
     let selector = format!("{}={}", names::ROUTE_LABEL, names::base(&route.name));
-    // Pods that were evicted, or have ended, may stay as objects for long: nothing runs in them.
-    let running = "status.phase!=Failed,status.phase!=Succeeded";
-    let found = pods
-        .list(&ListParams::default().labels(&selector).fields(running))
-        .await
-        .map_err(failed("list the pods for"))?;
+    let running = ListParams::default()
+        .labels(&selector)
+        .fields("status.phase!=Failed,status.phase!=Succeeded");
+    let found = pods.list_metadata(&running).await.map_err(failed("list the pods for"))?;
     Ok(found.items.into_iter().map(|pod| pod.name_any()).collect())
 }
 
@@ -167,20 +180,57 @@ struct Writer<'a> {
 impl Writer<'_> {
     async fn carry_out(&self, plan: &Plan) -> Result<(), SlotsError> {
         for index in &plan.create {
-            self.metrics.wrote("Lease");
-            let lease = slot_lease(self.route, *index);
-            ignore_races(self.leases.create(&PostParams::default(), &lease).await.map(drop))
-                .map_err(failed("create"))?;
+            self.create(*index).await?;
         }
-        // One write a Lease: a second one would be of a version that the first has replaced.
-        for index in plan.clear.iter().chain(&plan.retire).collect::<BTreeSet<_>>() {
-            let (clear, retire) = (plan.clear.contains(index), plan.retire.contains(index));
-            self.change(*index, change_of(clear, retire)).await.map_err(failed("change"))?;
+        for (index, change) in self.changes(plan) {
+            self.change(index, change).await.map_err(failed("change"))?;
         }
         for index in &plan.delete {
             self.delete(*index).await.map_err(failed("delete"))?;
         }
         Ok(())
+    }
+
+    /// What is there already is not always ours; ours it can be without the label by which it would have been found.
+    async fn create(&self, index: u32) -> Result<(), SlotsError> {
+        self.metrics.wrote("Lease");
+        let lease = slot_lease(self.route, index);
+        let params = PostParams {
+            field_manager: Some(names::FIELD_MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        let created = self.leases.create(&params, &lease).await.map(drop);
+        if !is_conflict(&created) {
+            return created.map_err(failed("create"));
+        }
+        let there = self.leases.get_opt(&lease.name_any()).await.map_err(failed("get"))?;
+        let Some(there) = there else { return Ok(()) };
+        require_ours("Lease", &there.metadata, &lease.metadata)?;
+        let Some(change) = marks(self.route, index, &there) else { return Ok(()) };
+        self.patch(&there, change).await.map_err(failed("mark"))
+    }
+
+    /// One change a Lease, since each is made to the version that was read.
+    fn changes(&self, plan: &Plan) -> BTreeMap<u32, Value> {
+        let index = |lease: &Lease| names::slot_index(&self.route.name, &lease.name_any());
+        let worn = |lease: &Lease| {
+            let index = index(lease)?;
+            Some((index, marks(self.route, index, lease)?))
+        };
+        let mut changes: BTreeMap<u32, Value> = self.found.iter().filter_map(worn).collect();
+        for index in &plan.clear {
+            let change = changes.entry(*index).or_insert_with(|| json!({}));
+            change["spec"]["holderIdentity"] = Value::Null;
+            change["metadata"]["annotations"][names::REPORT_ANNOTATION] = Value::Null;
+        }
+        for index in &plan.retire {
+            let change = changes.entry(*index).or_insert_with(|| json!({}));
+            change["metadata"]["annotations"][names::RETIRE_ANNOTATION] = "true".into();
+        }
+        for index in &plan.delete {
+            changes.remove(index);
+        }
+        changes
     }
 
     fn lease(&self, index: u32) -> Option<&Lease> {
@@ -189,8 +239,14 @@ impl Writer<'_> {
     }
 
     /// Only on the version that was read: whatever a worker wrote since wins, and the next reconcile decides anew.
-    async fn change(&self, index: u32, mut change: serde_json::Value) -> kube::Result<()> {
-        let Some(lease) = self.lease(index) else { return Ok(()) };
+    async fn change(&self, index: u32, change: Value) -> kube::Result<()> {
+        match self.lease(index) {
+            Some(lease) => self.patch(lease, change).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn patch(&self, lease: &Lease, mut change: Value) -> kube::Result<()> {
         self.metrics.wrote("Lease");
         change["metadata"]["resourceVersion"] = lease.resource_version().unwrap_or_default().into();
         let params = PatchParams {
@@ -212,17 +268,24 @@ impl Writer<'_> {
     }
 }
 
-/// Clears the holder, marks to retire, or both. A report goes with its holder; the record of filters stays for the next one.
-fn change_of(clear: bool, retire: bool) -> serde_json::Value {
-    let mut change = json!({"metadata": {"annotations": {}}});
-    if clear {
-        change["spec"] = json!({"holderIdentity": null});
-        change["metadata"]["annotations"][names::REPORT_ANNOTATION] = serde_json::Value::Null;
+/// Labels, annotation and owner that were taken away from a Lease of ours.
+fn marks(route: &Validated, index: u32, lease: &Lease) -> Option<Value> {
+    let wanted = slot_lease(route, index).metadata;
+    let (labels, notes) =
+        (wanted.labels.unwrap_or_default(), wanted.annotations.unwrap_or_default());
+    let is_owned = lease.owner_references().iter().any(|owner| owner.uid == route.owner.uid);
+    let is_marked = labels.iter().all(|(key, value)| lease.labels().get(key) == Some(value))
+        && notes.iter().all(|(key, value)| lease.annotations().get(key) == Some(value));
+    let mut metadata = json!({ "labels": labels, "annotations": notes });
+    if !is_owned {
+        // It has none: another's would have made it another's Lease.
+        metadata["ownerReferences"] = json!(wanted.owner_references);
     }
-    if retire {
-        change["metadata"]["annotations"][names::RETIRE_ANNOTATION] = "true".into();
-    }
-    change
+    (!is_owned || !is_marked).then(|| json!({ "metadata": metadata }))
+}
+
+fn is_conflict<T>(result: &kube::Result<T>) -> bool {
+    matches!(result, Err(kube::Error::Api(status)) if status.code == 409)
 }
 
 /// Somebody was faster: 409 (changed, or already there) and 404 (already gone).
@@ -236,19 +299,38 @@ fn ignore_races(result: kube::Result<()>) -> kube::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::build::tests::route;
 
-    #[test]
-    fn a_slot_is_cleared_and_marked_in_one_write() {
-        let both = change_of(true, true);
-        assert_eq!(
-            both,
-            json!({
-                "spec": {"holderIdentity": null},
-                "metadata": {"annotations": {"routemq.io/report": null, "routemq.io/retire": "true"}},
-            })
-        );
-        assert!(change_of(false, true).get("spec").is_none());
-        let clear = change_of(true, false);
-        assert_eq!(clear["metadata"]["annotations"], json!({"routemq.io/report": null}));
+    fn writer_changes(found: &[Lease], plan: &Plan) -> BTreeMap<u32, Value> {
+        let service = tower::service_fn(|_: http::Request<kube::client::Body>| async {
+            Err::<http::Response<kube::client::Body>, _>(std::io::Error::other("no server"))
+        });
+        let leases = Api::namespaced(Client::new(service, "fleet"), "fleet");
+        let metrics = Metrics::new(&mut prometheus_client::registry::Registry::default());
+        Writer { leases: &leases, metrics: &metrics, route: &route(), found }.changes(plan)
+    }
+
+    #[tokio::test]
+    async fn a_slot_that_is_cleared_and_retired_at_once_is_changed_once() {
+        let plan = Plan { clear: vec![1], retire: vec![1], ..Plan::default() };
+        let changes = writer_changes(&[slot_lease(&route(), 1)], &plan);
+        let expected = json!({
+            "spec": {"holderIdentity": null},
+            "metadata": {"annotations": {"routemq.io/report": null, "routemq.io/retire": "true"}},
+        });
+        assert_eq!(changes, BTreeMap::from([(1, expected)]));
+    }
+
+    #[tokio::test]
+    async fn a_lease_that_lost_its_owner_or_a_label_gets_them_back() {
+        let whole = slot_lease(&route(), 0);
+        let (mut orphan, mut bare) = (whole.clone(), whole.clone());
+        orphan.metadata.owner_references = None;
+        bare.labels_mut().remove("app.kubernetes.io/managed-by");
+        let change = |lease| writer_changes(&[lease], &Plan::default()).remove(&0);
+        assert_eq!(change(whole), None);
+        assert_eq!(change(orphan).unwrap()["metadata"]["ownerReferences"][0]["uid"], "0f0e");
+        let labels = change(bare).unwrap()["metadata"]["labels"].take();
+        assert_eq!(labels["app.kubernetes.io/managed-by"], "routemq-operator");
     }
 }

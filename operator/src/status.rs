@@ -2,15 +2,19 @@
 
 use k8s_openapi::{
     api::apps::v1::Deployment,
-    apimachinery::pkg::apis::meta::v1::{Condition, Time},
+    apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time},
 };
 use routemq_crds::{
     report::WorkerReport,
     table::{Filter, Table},
-    v1alpha1::{MqttRoute, MqttRouteStatus, RouteStatus},
+    v1alpha1::{MqttRoute, MqttRouteStatus, RouteStatus, SessionKind},
 };
 
-use crate::{condition::Observation, names};
+use crate::{
+    condition::{Observation, TYPES},
+    names,
+    refusal::steady,
+};
 
 /// Why a filter that is granted is not as good as promised.
 const LOWERED: &str = "QosLowered";
@@ -39,49 +43,104 @@ pub fn running(object: &MqttRoute, observed: &Observed<'_>, now: &Time) -> MqttR
         observed_generation: object.metadata.generation,
         replicas: state.replicas.unwrap_or_default(),
         ready_replicas: state.ready_replicas.unwrap_or_default(),
-        selector: Some(selector(object)),
-        route_count: i32::try_from(table.routes.len()).unwrap_or(i32::MAX),
+        selector: Some(selector(&object.metadata)),
+        route_count: i32::try_from(object.spec.routes.len()).unwrap_or(i32::MAX),
         routes: routes.collect(),
-        conditions: stamp(object, observations(observed), now),
+        conditions: stamp(object, observations(object, observed), now),
     }
 }
 
-/// The status of an object that is refused or cannot be applied: what runs keeps running, and its numbers stand.
+/// Why an object is not brought about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Whether its spec makes sense all the same.
+    pub accepted: bool,
+    /// CamelCase, stable.
+    pub reason: &'static str,
+    /// One sentence, without anything that varies.
+    pub message: String,
+}
+
+/// The status of an object that is refused or cannot be applied. What runs keeps running: `observed` of it, where that is known, and what was
+/// observed before, where it is not.
 #[must_use]
 pub fn refused(
     object: &MqttRoute,
-    kind: &'static str,
-    reason: &str,
+    refused: &Refused,
+    observed: Option<&Observed<'_>>,
+    now: &Time,
+) -> MqttRouteStatus {
+    let before = object.status.clone().unwrap_or_default();
+    let accepted = if refused.accepted {
+        accepted(object)
+    } else {
+        Observation::no("Accepted", refused.reason, refused.message.as_str())
+    };
+    let earlier = before.conditions.clone();
+    let seen = observed.map_or_else(|| before, |observed| running(object, observed, now));
+    let mut said = failure(refused.reason, &refused.message);
+    said.push(accepted);
+    if observed.is_some() {
+        said.retain(|observation| observation.kind != "Progressing");
+    }
+    MqttRouteStatus {
+        observed_generation: object.metadata.generation,
+        selector: Some(selector(&object.metadata)),
+        route_count: i32::try_from(object.spec.routes.len()).unwrap_or(i32::MAX),
+        conditions: over(&seen.conditions, said, &earlier, object.metadata.generation, now),
+        ..seen
+    }
+}
+
+/// The status of a stored object that is no MqttRoute; `before` is what it says so far.
+#[must_use]
+pub fn unreadable(
+    object: &ObjectMeta,
+    before: &MqttRouteStatus,
     message: &str,
     now: &Time,
 ) -> MqttRouteStatus {
-    let accepted = if kind == "Accepted" {
-        Observation::no("Accepted", reason, message)
-    } else {
-        Observation::yes("Accepted", "Accepted", "the spec makes sense")
-    };
-    let pending = |kind| {
-        Observation::unknown(
-            kind,
-            "NotReconciled",
-            "not observed, since the object cannot be reconciled",
-        )
-    };
-    let observations = vec![
-        accepted,
-        pending("ReferencesResolved"),
-        pending("Subscribed"),
+    let mut said = failure("Unreadable", message);
+    said.push(Observation::no("Accepted", "Unreadable", message));
+    MqttRouteStatus {
+        observed_generation: object.generation,
+        selector: Some(selector(object)),
+        conditions: over(&before.conditions, said, &before.conditions, object.generation, now),
+        ..before.clone()
+    }
+}
+
+fn failure(reason: &str, message: &str) -> Vec<Observation> {
+    vec![
         Observation::no("Progressing", reason, message),
         Observation::yes("Degraded", reason, message),
         Observation::no("Ready", reason, message),
-    ];
-    MqttRouteStatus {
-        observed_generation: object.metadata.generation,
-        selector: Some(selector(object)),
-        route_count: i32::try_from(object.spec.routes.len()).unwrap_or(i32::MAX),
-        conditions: stamp(object, observations, now),
-        ..object.status.clone().unwrap_or_default()
-    }
+    ]
+}
+
+/// Every condition: what is said now, else what was seen, else that it is not known.
+fn over(
+    seen: &[Condition],
+    mut said: Vec<Observation>,
+    earlier: &[Condition],
+    generation: Option<i64>,
+    now: &Time,
+) -> Vec<Condition> {
+    let one = |kind: &'static str| {
+        let new = said.iter().position(|observation| observation.kind == kind);
+        let old = || seen.iter().find(|condition| condition.type_ == kind).cloned();
+        match (new, old()) {
+            (Some(index), _) => said.swap_remove(index).stamped(earlier, generation, now),
+            (None, Some(condition)) => condition,
+            (None, None) => unobserved(kind).stamped(earlier, generation, now),
+        }
+    };
+    TYPES.into_iter().map(one).collect()
+}
+
+fn unobserved(kind: &'static str) -> Observation {
+    let message = "not observed, since the object cannot be reconciled";
+    Observation::unknown(kind, "NotReconciled", message)
 }
 
 /// The filter as subscribed, with its share.
@@ -92,8 +151,8 @@ fn subscription(table: &Table, filter: &str) -> String {
     }
 }
 
-fn selector(object: &MqttRoute) -> String {
-    let name = object.metadata.name.as_deref().unwrap_or_default();
+fn selector(object: &ObjectMeta) -> String {
+    let name = object.name.as_deref().unwrap_or_default();
     let pairs: Vec<_> =
         names::selector(name).into_iter().map(|(key, value)| format!("{key}={value}")).collect();
     pairs.join(",")
@@ -110,9 +169,9 @@ fn stamp(object: &MqttRoute, observations: Vec<Observation>, now: &Time) -> Vec<
 }
 
 /// The conditions of an accepted object; `Ready` is computed from the others.
-fn observations(observed: &Observed<'_>) -> Vec<Observation> {
+fn observations(object: &MqttRoute, observed: &Observed<'_>) -> Vec<Observation> {
     let mut all = vec![
-        Observation::yes("Accepted", "Accepted", "the spec makes sense"),
+        accepted(object),
         references(observed),
         subscribed(observed),
         progressing(observed),
@@ -120,6 +179,23 @@ fn observations(observed: &Observed<'_>) -> Vec<Observation> {
     ];
     all.push(ready(&all, observed));
     all
+}
+
+/// With a note where QoS 2 promises less than it seems to: on a shared subscription nobody else gets what a dead member held.
+fn accepted(object: &MqttRoute) -> Observation {
+    const NAMED: usize = 5;
+    let routes = object.spec.routes.iter().filter(|route| route.qos == Some(2));
+    let names: Vec<_> = routes.map(|route| route.name.as_str()).collect();
+    let message = if names.is_empty() || !object.spec.shared {
+        "the spec makes sense".to_owned()
+    } else {
+        format!(
+            "the spec makes sense; of the routes with QoS 2 ({}{}): on a shared subscription, QoS 1 and a unique key are safer",
+            names[..names.len().min(NAMED)].join(", "),
+            if names.len() > NAMED { ", …" } else { "" }
+        )
+    };
+    Observation::yes("Accepted", "Accepted", message)
 }
 
 fn idle(observed: &Observed<'_>) -> Option<&'static str> {
@@ -155,11 +231,7 @@ fn references(observed: &Observed<'_>) -> Observation {
 fn subscribed(observed: &Observed<'_>) -> Observation {
     const KIND: &str = "Subscribed";
     if let Some(reason) = idle(observed) {
-        let seconds = observed.table.delivery.session_expiry.as_secs();
-        let message = format!(
-            "no worker runs; the broker keeps messages for {seconds} seconds after the last disconnect"
-        );
-        return Observation::no(KIND, reason, message);
+        return Observation::no(KIND, reason, kept(observed.table));
     }
     if let Some(message) = refusal(observed) {
         return Observation::no(KIND, "Refused", message);
@@ -177,6 +249,20 @@ fn subscribed(observed: &Observed<'_>) -> Observation {
         return Observation::no(KIND, "Pending", "not every worker has every filter granted yet");
     }
     Observation::yes(KIND, "Granted", "every worker has every filter granted")
+}
+
+/// What becomes of messages while no worker runs.
+fn kept(table: &Table) -> String {
+    match table.delivery.session {
+        SessionKind::Durable => format!(
+            "no worker runs; the broker keeps messages for {} seconds after the last disconnect",
+            table.delivery.session_expiry.as_secs()
+        ),
+        SessionKind::Ephemeral => {
+            "no worker runs; sessions are Ephemeral, so nobody keeps the messages of this time"
+                .to_owned()
+        }
+    }
 }
 
 fn is_subscribed(table: &Table, report: &WorkerReport) -> bool {
@@ -224,11 +310,7 @@ fn lowered(observed: &Observed<'_>) -> Option<String> {
 
 fn progressing(observed: &Observed<'_>) -> Observation {
     const KIND: &str = "Progressing";
-    let spec = observed.deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
-    let state = observed.deployment.status.clone().unwrap_or_default();
-    let current = state.observed_generation == observed.deployment.metadata.generation;
-    let settled = |number: Option<i32>| number.unwrap_or_default() == spec;
-    if current && settled(state.updated_replicas) && settled(state.replicas) {
+    if is_rolled_out(observed.deployment) {
         Observation::no(KIND, "Complete", "the Deployment is as the spec wants it")
     } else {
         Observation::yes(
@@ -237,6 +319,17 @@ fn progressing(observed: &Observed<'_>) -> Observation {
             "the Deployment is being brought to what the spec wants",
         )
     }
+}
+
+/// Whether every pod is of the template that the Deployment has now, as its controller has seen it.
+fn is_rolled_out(deployment: &Deployment) -> bool {
+    let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    let state = deployment.status.clone().unwrap_or_default();
+    let settled = |number: Option<i32>| number.unwrap_or_default() == wanted;
+    state.observed_generation.is_some()
+        && state.observed_generation >= deployment.metadata.generation
+        && settled(state.updated_replicas)
+        && settled(state.replicas)
 }
 
 fn degraded(observed: &Observed<'_>) -> Observation {
@@ -263,23 +356,20 @@ fn replica_failure(deployment: &Deployment) -> Option<(String, String)> {
     let failure = conditions
         .iter()
         .find(|condition| condition.type_ == "ReplicaFailure" && condition.status == "True")?;
-    let text = failure.message.as_deref().unwrap_or_default();
-    if text.contains("exceeded quota") {
-        return Some((
-            "QuotaExceeded".to_owned(),
-            "a ResourceQuota of the namespace keeps workers from starting".to_owned(),
-        ));
-    }
-    if text.contains("PodSecurity") {
-        return Some((
-            "PodSecurityDenied".to_owned(),
-            "Pod Security of the namespace refuses the worker pods".to_owned(),
-        ));
-    }
-    Some((
-        "PodsRefused".to_owned(),
-        "the cluster refuses the worker pods; see the events of their ReplicaSet".to_owned(),
-    ))
+    let text = steady(failure.message.as_deref().unwrap_or_default());
+    let (reason, cause) = match &text {
+        text if text.contains("exceeded quota") => {
+            ("QuotaExceeded", "a ResourceQuota of the namespace keeps workers from starting")
+        }
+        text if text.contains("PodSecurity") => {
+            ("PodSecurityDenied", "Pod Security of the namespace refuses the worker pods")
+        }
+        text if text.contains(" usage per ") => {
+            ("LimitRangeViolated", "a LimitRange of the namespace refuses the worker pods")
+        }
+        _ => ("PodsRefused", "the cluster refuses the worker pods"),
+    };
+    Some((reason.to_owned(), format!("{cause}: {text}")))
 }
 
 fn ready(others: &[Observation], observed: &Observed<'_>) -> Observation {
@@ -291,21 +381,27 @@ fn ready(others: &[Observation], observed: &Observed<'_>) -> Observation {
             return Observation::no(KIND, &cause.reason, cause.message.clone());
         }
     }
-    let ready = observed
-        .deployment
-        .status
-        .as_ref()
-        .and_then(|state| state.ready_replicas)
-        .unwrap_or_default();
-    if i64::from(ready) < i64::from(observed.table.worker_count) {
-        return match others.iter().find(|other| other.kind == "Degraded" && other.status == "True")
-        {
-            Some(cause) => Observation::no(KIND, &cause.reason, cause.message.clone()),
-            None => Observation::no(KIND, "WorkersStarting", "not every worker is ready yet"),
-        };
+    if let Some(cause) = unfinished(observed) {
+        let degraded = others.iter().find(|it| it.kind == "Degraded" && it.status == "True");
+        return degraded
+            .map_or(cause, |cause| Observation::no(KIND, &cause.reason, cause.message.clone()));
     }
     Observation::yes(KIND, "Running", "every worker is subscribed to every filter")
 }
 
+/// What is still missing of the workers that the spec wants. Ready pods of an earlier template are none of them.
+fn unfinished(observed: &Observed<'_>) -> Option<Observation> {
+    let state = observed.deployment.status.as_ref();
+    let ready = state.and_then(|state| state.ready_replicas).unwrap_or_default();
+    if i64::from(ready) < i64::from(observed.table.worker_count) {
+        let message = "not every worker is ready yet";
+        return Some(Observation::no("Ready", "WorkersStarting", message));
+    }
+    let message = "not every worker runs what the spec wants yet";
+    (!is_rolled_out(observed.deployment)).then(|| Observation::no("Ready", "RollingOut", message))
+}
+
+#[cfg(test)]
+mod outcome_tests;
 #[cfg(test)]
 mod tests;

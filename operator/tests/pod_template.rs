@@ -20,6 +20,7 @@ fn settings() -> Settings {
     Settings {
         worker_image: "ghcr.io/ardzz/routemq:1.2.3".to_owned(),
         worker_resources: resources,
+        worker_pull_secrets: Vec::new(),
         broker: Broker {
             url: Some("mqtts://mosquitto.mqtt.svc:8883".to_owned()),
             credentials_secret_ref: name("mqtt-login"),

@@ -22,6 +22,7 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 
+pub(crate) use config_map::{TABLE_KEY, WORKER_KEY, check_size};
 pub use secrets::{References, references};
 pub use slot_lease::slot_lease;
 
@@ -152,7 +153,9 @@ pub(crate) mod tests {
     fn the_table_that_workers_read_does_not_change_with_the_number_of_pods_resources() {
         let mut other = route();
         other.object.spec.worker.get_or_insert_default().image = Some("x".to_owned());
-        let table = |route: &Validated| super::config_map::config_map(route, &[]).unwrap().data;
+        let table = |route: &Validated| {
+            super::config_map::config_map(route, &[]).unwrap().data.unwrap()["route.json"].clone()
+        };
         assert_eq!(table(&route()), table(&other));
     }
 }

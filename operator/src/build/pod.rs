@@ -4,8 +4,8 @@ use k8s_openapi::{
     api::core::v1::{
         Capabilities, ConfigMapProjection, ConfigMapVolumeSource, Container, ContainerPort,
         DownwardAPIProjection, DownwardAPIVolumeFile, EmptyDirVolumeSource, EnvVar, EnvVarSource,
-        HTTPGetAction, KeyToPath, ObjectFieldSelector, PodSecurityContext, PodSpec, Probe,
-        ProjectedVolumeSource, SeccompProfile, SecretVolumeSource, SecurityContext,
+        HTTPGetAction, KeyToPath, LocalObjectReference, ObjectFieldSelector, PodSecurityContext,
+        PodSpec, Probe, ProjectedVolumeSource, SeccompProfile, SecretVolumeSource, SecurityContext,
         ServiceAccountTokenProjection, Volume, VolumeMount, VolumeProjection,
     },
     apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString},
@@ -38,10 +38,17 @@ pub(super) fn pod(route: &Validated, settings: &Settings) -> PodSpec {
         security_context: Some(pod_security()),
         node_selector: (!worker.node_selector.is_empty()).then_some(worker.node_selector),
         tolerations: (!worker.tolerations.is_empty()).then_some(worker.tolerations),
+        image_pull_secrets: pull_secrets(settings),
         containers: vec![container(route, settings)],
         volumes: Some(volumes(route)),
         ..PodSpec::default()
     }
+}
+
+fn pull_secrets(settings: &Settings) -> Option<Vec<LocalObjectReference>> {
+    let named = |name: &String| LocalObjectReference { name: name.clone() };
+    let secrets: Vec<_> = settings.worker_pull_secrets.iter().map(named).collect();
+    (!secrets.is_empty()).then_some(secrets)
 }
 
 /// Long enough for a handler that has just begun.
@@ -310,6 +317,16 @@ mod tests {
             pod.volumes.unwrap().into_iter().filter_map(|volume| volume.secret).collect();
         assert_eq!(secrets.len(), 3, "login, database, keys");
         assert!(secrets.iter().all(|secret| secret.optional == Some(true)));
+    }
+
+    #[test]
+    fn secrets_for_pulling_the_image_are_named_and_their_absence_changes_nothing() {
+        let of = |secrets: &[&str]| {
+            let worker_pull_secrets = secrets.iter().map(ToString::to_string).collect();
+            super::pod(&route(), &Settings { worker_pull_secrets, ..Settings::default() })
+        };
+        assert_eq!(of(&["registry"]).image_pull_secrets.unwrap()[0].name, "registry");
+        assert_eq!(of(&[]).image_pull_secrets, None);
     }
 
     #[test]
