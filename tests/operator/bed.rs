@@ -13,7 +13,7 @@ use kube::{
 };
 use routemq_crds::v1alpha1::MqttRoute;
 use routemq_tests::{
-    ControlPlane, Directory, Launch, Process, ensure, eventually, folder, free_port,
+    Audit, ControlPlane, Directory, Launch, Process, ensure, eventually, folder, free_port,
     operator_binary,
 };
 use serde_json::json;
@@ -64,6 +64,12 @@ impl Bed {
         self.plane.apply(&self.namespace, yaml).unwrap();
     }
 
+    /// What the API server was asked, by its own record.
+    #[allow(dead_code, reason = "not every suite reads it")]
+    pub(crate) fn audit(&self) -> Audit {
+        self.plane.audit().expect("the control plane is ours")
+    }
+
     pub(crate) fn routes(&self) -> Api<MqttRoute> {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
@@ -75,7 +81,18 @@ impl Bed {
         kind: &str,
         wanted: (&str, &str),
     ) -> Condition {
-        eventually(&format!("{kind} of {name} is {wanted:?}"), SOON, async || {
+        self.condition_within(SOON, name, kind, wanted).await
+    }
+
+    /// The same, with another patience.
+    pub(crate) async fn condition_within(
+        &self,
+        patience: Duration,
+        name: &str,
+        kind: &str,
+        wanted: (&str, &str),
+    ) -> Condition {
+        eventually(&format!("{kind} of {name} is {wanted:?}"), patience, async || {
             let object = self.routes().get(name).await.map_err(|e| e.to_string())?;
             let status = object.status.unwrap_or_default();
             let found = status.conditions.into_iter().find(|condition| condition.type_ == kind);
@@ -102,6 +119,55 @@ impl Bed {
             Ok::<_, String>(answer)
         })
         .await
+    }
+
+    /// As a worker would: holds the slot and reports.
+    pub(crate) fn report(&self, slot: &str, pod: &str, told: &serde_json::Value) {
+        report(self, slot, pod, told);
+    }
+
+    /// The names of the pods of the route `devices`, once there are that many (pending: no node runs here).
+    pub(crate) async fn pods(&self, count: usize) -> Vec<String> {
+        let query = [
+            "get",
+            "pods",
+            "--selector",
+            "routemq.io/route=devices",
+            "--field-selector",
+            "status.phase!=Failed",
+            "--output",
+            "jsonpath={range .items[*]}{.metadata.name}{\"\\n\"}{end}",
+        ];
+        let all = |names: &str| names.lines().count() == count;
+        let names = self.until(&format!("{count} worker pods are there"), &query, all).await;
+        names.lines().map(str::to_owned).collect()
+    }
+
+    /// As a kubelet would: the pod runs, and its probe succeeds.
+    pub(crate) fn run_pod(&self, pod: &str) {
+        let patch =
+            r#"{"status":{"phase":"Running","conditions":[{"type":"Ready","status":"True"}]}}"#;
+        let pod = format!("pod/{pod}");
+        self.kubectl(&["patch", &pod, "--subresource=status", "--type=merge", "--patch", patch])
+            .unwrap();
+    }
+
+    /// As a kubelet and a worker would, for the only worker of the route `devices` of [`route`]: it is ready, with this table.
+    pub(crate) fn serve(&self, pod: &str, slot: &str, generation: i64) {
+        let revision = self.field("configmap/devices-worker", ".data.route\\.json");
+        let table: serde_json::Value = serde_json::from_str(&revision).unwrap();
+        let revision = &table["metadata"]["annotations"]["routemq.io/revision"];
+        let filters = serde_json::json!({"devices/+/status": {"code": 1}});
+        let report = serde_json::json!({"generation": generation, "revision": revision, "connected": true, "filters": filters});
+        self.run_pod(pod);
+        self.report(slot, pod, &report);
+    }
+
+    /// Events of the namespace with this reason.
+    pub(crate) fn events(&self, reason: &str) -> String {
+        let reason = format!("reason={reason}");
+        let query = "jsonpath={range .items[*]}{.regarding.name}{.involvedObject.name}: {.note}{.message}{\"\\n\"}{end}";
+        self.kubectl(&["get", "events", "--field-selector", &reason, "--output", query]).unwrap()
     }
 
     /// `kubectl get … -o jsonpath`.
@@ -136,7 +202,7 @@ async fn client(plane: &ControlPlane) -> Client {
 
 /// An operator process, with the rights that the chart gives it and no more.
 pub(crate) struct Operator {
-    #[allow(dead_code, reason = "only the leadership suite sends signals")]
+    #[allow(dead_code, reason = "not every suite sends signals")]
     pub(crate) process: Process,
     /// Where its log is; goes with it.
     _directory: Directory,
@@ -144,9 +210,13 @@ pub(crate) struct Operator {
     pub(crate) port: u16,
 }
 
+/// Whom the API server knows the operator of the chart as.
+#[allow(dead_code, reason = "not every suite reads the audit log")]
+pub(crate) const OPERATOR: &str = "system:serviceaccount:routemq:routemq-operator";
+
 impl Operator {
     /// For every namespace.
-    fn start(identity: &str) -> Self {
+    pub(crate) fn start(identity: &str) -> Self {
         let plane = ControlPlane::shared();
         Self::launch(identity, "routemq", &plane.kubeconfig_of("routemq", ACCOUNT), "")
     }
@@ -163,6 +233,32 @@ impl Operator {
         let watched = watched.join(",");
         let kubeconfig = bed.rights.get_or_init(|| bed.install_chart(&watched));
         Self::launch(identity, &bed.namespace, kubeconfig, &watched)
+    }
+
+    /// With an election of its own, for the bed's namespace only, as an account of that namespace that may do everything.
+    #[allow(dead_code, reason = "only where it matters who wrote what")]
+    pub(crate) fn start_as(bed: &Bed, account: &str) -> Self {
+        bed.kubectl(&["create", "serviceaccount", account]).unwrap();
+        let binding = format!("--serviceaccount={}:{account}", bed.namespace);
+        let name = format!("{}-{account}", bed.namespace);
+        let role = "--clusterrole=cluster-admin";
+        bed.plane.kubectl(&["create", "clusterrolebinding", &name, role, &binding]).unwrap();
+        let kubeconfig = bed.plane.kubeconfig_of(&bed.namespace, account);
+        Self::launch(account, &bed.namespace, &kubeconfig, &bed.namespace)
+    }
+
+    /// One number of its metrics; 0 where it is not there yet.
+    #[allow(dead_code, reason = "not every suite looks at metrics")]
+    pub(crate) async fn metric(&self, series: &str) -> Result<f64, String> {
+        let answer = self.get("/metrics").await?;
+        let line = answer.body.lines().find_map(|line| line.strip_prefix(series));
+        line.map_or(Ok(0.0), |value| value.trim().parse().map_err(|_| format!("{series}{value}")))
+    }
+
+    /// What it serves.
+    #[allow(dead_code, reason = "not every suite looks at probes")]
+    pub(crate) async fn get(&self, path: &str) -> Result<routemq_tests::Answer, String> {
+        routemq_tests::get(([127, 0, 0, 1], self.port).into(), path).await
     }
 
     fn launch(identity: &str, namespace: &str, kubeconfig: &Path, watched: &str) -> Self {

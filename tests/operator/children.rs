@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use routemq_tests::{ensure, eventually};
+use routemq_tests::{Request, ensure, eventually};
 
-use crate::bed::{Bed, route};
+use crate::bed::{Bed, OPERATOR, route};
 
 #[tokio::test]
 async fn a_route_becomes_a_deployment_with_slots_and_goes_with_everything_it_had() {
@@ -138,11 +138,17 @@ async fn a_second_reconcile_changes_no_resource_version() {
         .unwrap()
     };
     let settled = settle(&versions).await;
+    let audit = bed.audit().from_now();
     // An annotation of a foreign key wakes the operator and is none of its business.
     bed.kubectl(&["annotate", "deployment/devices-worker", "example.org/touched=1"]).unwrap();
     let touched = settle(&versions).await;
     let changed: Vec<_> = touched.lines().filter(|line| !settled.contains(line)).collect();
     assert_eq!(changed.len(), 1, "only the annotated Deployment: {changed:?}");
+    let looks = |request: &Request| {
+        request.user == OPERATOR && request.namespace == bed.namespace && request.verb == "get"
+    };
+    let looked: Vec<_> = audit.requests().into_iter().filter(looks).collect();
+    assert!(looked.len() >= 6, "it did reconcile, and read every child: {looked:?}");
 }
 
 /// Two seconds without a change.

@@ -2,29 +2,15 @@
 
 use serde_json::json;
 
-use crate::bed::{Bed, report, route};
-
-/// The name of a worker pod (pending: no node runs here).
-async fn pod(bed: &Bed) -> String {
-    let query = [
-        "get",
-        "pods",
-        "--selector",
-        "routemq.io/route=devices",
-        "--output",
-        "jsonpath={.items[0].metadata.name}",
-    ];
-    bed.until("a worker pod is there", &query, |name| !name.is_empty()).await
-}
+use crate::bed::{Bed, route};
 
 #[tokio::test]
 async fn a_refused_filter_is_told_with_its_reason_code_and_goes_when_it_is_granted() {
     let bed = Bed::new().await;
     bed.apply(&route("devices", 1));
-    let pod = pod(&bed).await;
+    let pod = bed.pods(1).await.remove(0);
     let filter = "devices/+/status";
-    report(
-        &bed,
+    bed.report(
         "lease/devices-slot-0",
         &pod,
         &json!({"generation": 1, "connected": true, "filters": {filter: {"code": 0x87}}}),
@@ -35,8 +21,7 @@ async fn a_refused_filter_is_told_with_its_reason_code_and_goes_when_it_is_grant
         "{}",
         refused.message
     );
-    report(
-        &bed,
+    bed.report(
         "lease/devices-slot-0",
         &pod,
         &json!({"generation": 1, "connected": true, "filters": {filter: {"code": 1}}}),
@@ -49,16 +34,15 @@ async fn a_refused_filter_is_told_with_its_reason_code_and_goes_when_it_is_grant
 async fn what_workers_miss_is_named_and_resolves_when_it_appears() {
     let bed = Bed::new().await;
     bed.apply(&route("devices", 1));
-    let pod = pod(&bed).await;
-    report(
-        &bed,
+    let pod = bed.pods(1).await.remove(0);
+    bed.report(
         "lease/devices-slot-0",
         &pod,
         &json!({"generation": 1, "missing": ["Secret fleet-login"]}),
     );
     let missing = bed.condition("devices", "ReferencesResolved", ("False", "Missing")).await;
     assert!(missing.message.contains("Secret fleet-login"), "{}", missing.message);
-    report(&bed, "lease/devices-slot-0", &pod, &json!({"generation": 1, "connected": true}));
+    bed.report("lease/devices-slot-0", &pod, &json!({"generation": 1, "connected": true}));
     bed.condition("devices", "ReferencesResolved", ("True", "Resolved")).await;
 }
 

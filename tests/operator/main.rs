@@ -11,8 +11,14 @@
 mod bed;
 mod children;
 mod conditions;
+mod conflicts;
 mod endpoints;
 mod examples;
+mod limits;
+mod pods;
+mod ready;
+mod refused;
 mod render;
 mod rights;
+mod scale;
 mod slots;
