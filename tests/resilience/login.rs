@@ -158,7 +158,7 @@ async fn certificates_exchanged_in_their_files_are_taken_up_and_nothing_is_lost(
     // One that has expired: the broker refuses it, and the worker says so.
     show(&bed.secrets, &first.issue_expired("expired", &[]));
     bed.line.cut();
-    told(&worker, "does not accept the client certificate").await;
+    told(&worker, "the client certificate has expired").await;
     bed.publish(2).await;
     assert!(!bed.broker.log().contains("u'expired'"));
     show(&bed.secrets, &first.issue("three", &[]));

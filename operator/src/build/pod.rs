@@ -333,6 +333,6 @@ mod tests {
     fn the_grace_period_covers_the_handlers_timeout() {
         let grace =
             super::pod(&route(), &Settings::default()).termination_grace_period_seconds.unwrap();
-        assert_eq!(grace, 35 + 18, "30 s for a handler, 5 s to begin, and all that follows");
+        assert_eq!(grace, 35 + 17, "30 s for a handler, 5 s to begin, and all that follows");
     }
 }
