@@ -1,12 +1,16 @@
 //! Routes written in Rust instead of YAML: the same patterns, the same engine.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap, hash_map::Entry},
+    sync::Arc,
+    time::Duration,
+};
 
 use routemq_crds::{
     problem::Problem,
     table::{self, PayloadRules, Table},
     template::TopicTemplate,
-    topic::{self, Pattern},
+    topic::{self, Pattern, RouteKey},
     v1alpha1::{Broker, PayloadFormat, SessionKind},
 };
 use tokio::sync::OnceCell;
@@ -162,9 +166,9 @@ impl Router {
 
     fn table(&self) -> Result<Table, Vec<Problem>> {
         let mut problems = Vec::new();
-        let mut routes: Vec<Arc<table::Route>> = Vec::new();
+        let (mut routes, mut seen) = (Vec::new(), HashMap::new());
         for (index, draft) in self.group.routes.iter().enumerate() {
-            match self.compile(draft).and_then(|route| distinct(route, &routes)) {
+            match self.compile(draft).and_then(|route| distinct(route, &mut seen)) {
                 Ok(route) => routes.push(Arc::new(route)),
                 Err(words) => problems.push(Problem::new(format!("routes[{index}]"), words)),
             }
@@ -230,11 +234,19 @@ impl Router {
     }
 }
 
-fn distinct(route: table::Route, others: &[Arc<table::Route>]) -> Result<table::Route, String> {
-    let key = route.pattern.key();
-    match others.iter().find(|other| other.pattern.key() == key) {
-        None => Ok(route),
-        Some(other) => Err(format!("{:?} matches the same topics as {:?}", route.name, other.name)),
+/// Refuses a route that cannot be told from one of those `seen` before.
+fn distinct(
+    route: table::Route,
+    seen: &mut HashMap<RouteKey, Arc<str>>,
+) -> Result<table::Route, String> {
+    match seen.entry(route.pattern.key()) {
+        Entry::Occupied(other) => {
+            Err(format!("{:?} matches the same topics as {:?}", route.name, other.get()))
+        }
+        Entry::Vacant(free) => {
+            free.insert(Arc::clone(&route.name));
+            Ok(route)
+        }
     }
 }
 

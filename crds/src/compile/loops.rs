@@ -61,7 +61,7 @@ fn edges(patterns: &[Parsed], routes: &[Option<Route>]) -> Vec<Edge> {
     for (from, route) in routes.iter().enumerate() {
         for (field, topic) in route.iter().flat_map(|route| published(from, route)) {
             let mut receivers = Vec::new();
-            trie.find(&wanted(&topic.shape()), &mut |found| {
+            trie.find(&Wanted::of_shape(&topic.shape()), &mut |found| {
                 receivers.extend(topic.can_match(&parsed[found].2).then_some(found));
                 false
             });
@@ -86,14 +86,6 @@ fn takes_all(pattern: &Pattern, filter: &str, topic: &TopicTemplate) -> bool {
     let published: Vec<&str> =
         shape.split('/').map(|l| if l.contains('\0') { "+" } else { l }).collect();
     !pattern.levels().iter().any(typed) && filter_covers(filter, &published.join("/"))
-}
-
-fn wanted(shape: &str) -> Vec<Wanted<'_>> {
-    let level = |level: &'_ str| level.contains('\0');
-    shape
-        .split('/')
-        .map(|text| if level(text) { Wanted::Any } else { Wanted::Exactly(text) })
-        .collect()
 }
 
 fn published(index: usize, route: &Route) -> Vec<(String, &TopicTemplate)> {

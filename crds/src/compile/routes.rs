@@ -3,7 +3,12 @@
 use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    field::Problems, filters::Filters, groups::Groups, handlers, middleware, patterns::Parsed,
+    field::Problems,
+    filters::Filters,
+    groups::Groups,
+    handlers, middleware,
+    patterns::Parsed,
+    trie::{FilterTrie, Wanted},
 };
 use crate::{
     expression::Scope,
@@ -24,6 +29,12 @@ pub(super) struct Context<'a> {
     pub(super) delivery: &'a Delivery,
 }
 
+/// The table's own filters, as a list and by level.
+struct Own<'a> {
+    filters: &'a Filters,
+    by_level: FilterTrie<'a>,
+}
+
 impl<'a> Context<'a> {
     /// What expressions may name before the handlers.
     pub(super) fn scope(&self) -> Scope<'a> {
@@ -39,6 +50,8 @@ pub(super) fn compile(
     delivery: &Delivery,
     problems: &mut Problems,
 ) -> Vec<Option<Route>> {
+    let by_level = FilterTrie::new(filters.list().iter().map(|own| own.filter.as_str()));
+    let own = Own { filters, by_level };
     let mut seen = Seen::default();
     let mut compiled = Vec::with_capacity(spec.routes.len());
     for (index, (route, parsed)) in spec.routes.iter().zip(patterns).enumerate() {
@@ -52,8 +65,7 @@ pub(super) fn compile(
         let params = pattern.map(Pattern::params).unwrap_or_default();
         let context = Context { path, name: &route.name, params: &params, delivery };
         // Without its pattern a route's params are unknown: to judge the rest would only make noise.
-        compiled
-            .push(pattern.map(|pattern| one(&context, route, pattern, groups, filters, problems)));
+        compiled.push(pattern.map(|pattern| one(&context, route, pattern, groups, &own, problems)));
     }
     compiled
 }
@@ -63,19 +75,19 @@ fn one(
     route: &v1alpha1::Route,
     pattern: &Pattern,
     groups: &Groups<'_>,
-    filters: &Filters,
+    own: &Own<'_>,
     problems: &mut Problems,
 ) -> Route {
     let path = &context.path;
     Route {
         name: Arc::from(route.name.as_str()),
         pattern: pattern.clone(),
-        filter: filters.index(&pattern.filter()),
+        filter: own.filters.index(&pattern.filter()),
         qos: problems.qos(&format!("{path}.qos"), route.qos),
         payload: payload_rules(path, route, problems),
         middleware: middleware::compile(context, route, groups, problems),
         handlers: handlers::compile(context, &route.handlers, problems),
-        dead_letter: dead_letter(context, filters, problems),
+        dead_letter: dead_letter(context, own, problems),
     }
 }
 
@@ -116,7 +128,7 @@ fn payload_rules(path: &str, route: &v1alpha1::Route, problems: &mut Problems) -
 /// The dead letter topic with this route's params; refused where the table would receive it.
 fn dead_letter(
     context: &Context<'_>,
-    filters: &Filters,
+    own: &Own<'_>,
     problems: &mut Problems,
 ) -> Option<TopicTemplate> {
     let field = "spec.delivery.deadLetter.topic";
@@ -125,16 +137,29 @@ fn dead_letter(
     let parsed = TopicTemplate::parse(source, name, context.params)
         .map_err(|error| format!("for route \"{name}\": {error}"));
     let topic = problems.take(field, parsed)?;
-    if let Some(own) = filters.list().iter().find(|own| topic.can_match(&own.filter)) {
+    if let Some(filter) = own.first_match(&topic) {
         problems.add(
             field,
             format!(
-                "for route \"{name}\": \"{source}\" is matched by the filter \"{}\" of this object, so a dead letter would come back; take another topic",
-                own.filter
+                "for route \"{name}\": \"{source}\" is matched by the filter \"{filter}\" of this object, so a dead letter would come back; take another topic"
             ),
         );
     }
     Some(topic)
+}
+
+impl Own<'_> {
+    /// The first filter that a rendering of `topic` can match.
+    fn first_match(&self, topic: &TopicTemplate) -> Option<&str> {
+        let (list, mut first) = (self.filters.list(), None);
+        self.by_level.find(&Wanted::of_shape(&topic.shape()), &mut |found| {
+            if topic.can_match(&list[found].filter) {
+                first = Some(first.map_or(found, |first: usize| first.min(found)));
+            }
+            false
+        });
+        first.map(|index| list[index].filter.as_str())
+    }
 }
 
 /// What earlier routes are called and match.

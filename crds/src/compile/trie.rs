@@ -37,6 +37,14 @@ impl<'q> Wanted<'q> {
         };
         written_out(filter).split('/').map(level).collect()
     }
+
+    /// Of a topic template's shape: a level with a placeholder may be any text.
+    pub(super) fn of_shape(shape: &'q str) -> Vec<Self> {
+        let level = |text: &'q str| {
+            if text.contains('\0') { Self::Any } else { Self::Exactly(text) }
+        };
+        shape.split('/').map(level).collect()
+    }
 }
 
 impl<'a> FilterTrie<'a> {
