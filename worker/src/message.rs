@@ -217,14 +217,14 @@ impl Received {
 
 // === impl Message ===
 
-impl Message {
+impl Received {
     pub(crate) fn new(
         publish: Publish,
         received_at: SystemTime,
         route: Arc<RouteInfo>,
         captures: Captures,
     ) -> Self {
-        let received = Received {
+        Self {
             topic: publish.topic,
             payload: publish.payload,
             qos: publish.qos,
@@ -235,13 +235,14 @@ impl Message {
             route,
             captures,
             progress: Progress::default(),
-        };
-        Self::again(Arc::new(received))
+        }
     }
+}
 
+impl Message {
     /// The message as it came, before any middleware.
     pub(crate) fn again(received: Arc<Received>) -> Self {
-        let payload = Payload::new(received.payload.clone(), received.route.payload);
+        let payload = Payload::of_received(Arc::clone(&received));
         Self { received, payload, properties: None }
     }
 

@@ -2,10 +2,12 @@
 
 use std::{
     any::{Any, TypeId, type_name},
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     fmt,
     sync::Arc,
 };
+
+use foldhash::HashMap;
 
 use crate::{
     handler::custom::{DynHandler, Erased, Handler},

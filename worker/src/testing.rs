@@ -24,6 +24,7 @@ pub(crate) struct Bed {
     pub(crate) max_attempts: u32,
     pub(crate) timeout: Duration,
     pub(crate) workers: u32,
+    pub(crate) order_by: Option<Expression>,
 }
 
 pub(crate) fn at(source: &str) -> Expression {
@@ -66,6 +67,7 @@ pub(crate) fn bed(pattern: &str) -> Bed {
         max_attempts: 3,
         timeout: Duration::from_secs(30),
         workers: 1,
+        order_by: None,
     }
 }
 
@@ -135,7 +137,7 @@ impl Bed {
                 session_expiry: Duration::from_hours(1),
                 receive_maximum: 1000,
                 concurrency: 64,
-                order_by: None,
+                order_by: self.order_by,
                 timeout: self.timeout,
                 max_attempts: self.max_attempts,
                 dead_letter: None,

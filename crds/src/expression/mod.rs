@@ -23,6 +23,7 @@ struct Inner {
     source: String,
     program: cel::Program,
     uses_payload: bool,
+    is_constant: bool,
 }
 
 /// What an expression may name.
@@ -58,8 +59,12 @@ impl Expression {
     pub fn compile(source: &str, scope: &Scope<'_>) -> Result<Self, ExpressionError> {
         check::length(source)?;
         let program = parse(source, scope)?;
-        let uses_payload = program.references().has_variable("payload");
-        Ok(Self { inner: Arc::new(Inner { source: source.to_owned(), program, uses_payload }) })
+        let references = program.references();
+        let uses_payload = references.has_variable("payload");
+        let is_constant = references.variables().is_empty();
+        drop(references);
+        let source = source.to_owned();
+        Ok(Self { inner: Arc::new(Inner { source, program, uses_payload, is_constant }) })
     }
 
     /// The expression as written.
@@ -72,6 +77,12 @@ impl Expression {
     #[must_use]
     pub fn program(&self) -> &cel::Program {
         &self.inner.program
+    }
+
+    /// Whether it names no variable, and so gives the same for every message.
+    #[must_use]
+    pub fn is_constant(&self) -> bool {
+        self.inner.is_constant
     }
 
     /// Whether running it needs the payload decoded.

@@ -171,3 +171,19 @@ proptest! {
         let _ = Expression::compile(&tokens.join(" "), &PARAMS);
     }
 }
+
+#[test]
+fn an_expression_without_variables_is_constant() {
+    for (source, constant) in [
+        ("'ok'", true),
+        ("{'a': [1, 2 + 3]}", true),
+        ("size('abc')", true),
+        ("topic", false),
+        ("{'a': params.x}", false),
+        ("'x' + payload.y", false),
+        ("[1, 2].map(i, i + payload.n)", false),
+    ] {
+        let expression = Expression::compile(source, &Scope::default()).unwrap();
+        assert_eq!(expression.is_constant(), constant, "{source}");
+    }
+}

@@ -180,7 +180,7 @@ impl Link {
     /// The first whole packet alone; what is behind it stays.
     pub(crate) fn take_first(&mut self) -> Result<Option<Incoming>, Fault> {
         codec::split_first(&mut self.inbox, self.maximum_packet_size)?
-            .map(|frame| codec::decode(&frame))
+            .map(codec::decode)
             .transpose()
     }
 

@@ -3,7 +3,12 @@
 //! Pure: it turns a wish, acknowledgements and barriers into requests and states. Packet identifiers
 //! and bytes are the session's business.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    time::Duration,
+};
+
+use tokio::time::Instant;
 
 use crate::{FilterState, QoS, Subscription, reason};
 
@@ -22,6 +27,14 @@ pub(crate) struct Offers {
     pub(crate) identifiers: bool,
 }
 
+/// Requests that wait for their answers at most: far fewer than there are packet identifiers, and a broker need not hold
+/// answers without a bound.
+const MOST_ASKED: usize = 1000;
+/// While answers come in, states are told so often at most, and more seldom where there are many: each telling goes
+/// through all of them.
+const TELL_EACH: Duration = Duration::from_millis(100);
+const TELL_EACH_FILTER: Duration = Duration::from_micros(10);
+
 /// The filters of one session.
 #[derive(Debug, Default)]
 pub(crate) struct Subscriptions {
@@ -30,9 +43,25 @@ pub(crate) struct Subscriptions {
     offers: Option<Offers>,
     queue: VecDeque<Request>,
     asked: HashMap<u16, Request>,
-    changed: bool,
+    /// Entries whose mark is [`Mark::Answered`].
+    answered: usize,
+    changed: Change,
+    told: Option<Instant>,
+    /// Counts changes that concern which filters are settled.
+    settlements: u64,
     /// How often it was said what is wanted.
     number: u64,
+}
+
+/// What has changed since states were last told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Change {
+    #[default]
+    None,
+    /// Answers, which may wait for others.
+    Answers,
+    /// Something that is told at once.
+    Urgent,
 }
 
 #[derive(Debug)]
@@ -59,20 +88,35 @@ impl Subscriptions {
     /// message falls between two filters that overlap.
     pub(crate) fn want(&mut self, wanted: Vec<Subscription>) {
         self.number += 1;
-        let names: Vec<String> = wanted.iter().map(|wish| wish.filter.clone()).collect();
+        let names: HashSet<String> = wanted.iter().map(|wish| wish.filter.clone()).collect();
         for wish in wanted {
             self.join(wish);
         }
         let gone: Vec<String> = self
             .entries
             .iter()
-            .filter(|(name, entry)| entry.wanted.is_some() && !names.contains(name))
+            .filter(|(name, entry)| entry.wanted.is_some() && !names.contains(*name))
             .map(|(name, _)| name.clone())
             .collect();
         for name in gone {
             self.leave(&name);
         }
-        self.changed = true;
+        self.settle_anew();
+    }
+
+    /// Which filters are settled is no longer what it was.
+    fn settle_anew(&mut self) {
+        self.changed = Change::Urgent;
+        self.settlements += 1;
+    }
+
+    /// Counts such changes: while it stands still, the same filters are settled.
+    pub(crate) fn settlements(&self) -> u64 {
+        self.settlements
+    }
+
+    fn answers_changed(&mut self) {
+        self.changed = self.changed.max(Change::Answers);
     }
 
     /// Filters that the session may hold, though this run never asked for them: those that it does not want either are left.
@@ -87,7 +131,7 @@ impl Subscriptions {
                 self.queue.push_back(Request::Unsubscribe(filter));
             }
         }
-        self.changed = true;
+        self.settle_anew();
     }
 
     fn join(&mut self, wish: Subscription) {
@@ -97,7 +141,8 @@ impl Subscriptions {
         }
         let entry =
             Entry { wanted: Some(wish.clone()), state: FilterState::Pending, mark: Mark::None };
-        self.entries.insert(wish.filter.clone(), entry);
+        let before = self.entries.insert(wish.filter.clone(), entry);
+        self.answered -= usize::from(before.is_some_and(|it| it.mark == Mark::Answered));
         self.ask(wish);
     }
 
@@ -109,7 +154,7 @@ impl Subscriptions {
         }
         entry.wanted = None;
         entry.state = FilterState::Leaving;
-        entry.mark = Mark::None;
+        entry.set_mark(Mark::None, &mut self.answered);
         if self.offers.is_some() {
             self.queue.push_back(Request::Unsubscribe(name.to_owned()));
         }
@@ -127,7 +172,7 @@ impl Subscriptions {
     fn refuse(&mut self, filter: &str, code: u8) {
         if let Some(entry) = self.entries.get_mut(filter) {
             entry.state = FilterState::Refused { code, reason: reason::words(code) };
-            self.changed = true;
+            self.answers_changed();
         }
     }
 
@@ -144,7 +189,7 @@ impl Subscriptions {
         }
         let leaving = self.entries.iter().filter(|(_, entry)| entry.wanted.is_none());
         self.queue.extend(leaving.map(|(name, _)| Request::Unsubscribe(name.clone())));
-        self.changed = true;
+        self.settle_anew();
     }
 
     /// The connection is gone, and with it every answer.
@@ -158,7 +203,8 @@ impl Subscriptions {
                 entry.state = FilterState::Pending;
             }
         }
-        self.changed = true;
+        self.answered = 0;
+        self.settle_anew();
     }
 
     /// The filters that are wanted, sorted, and their number.
@@ -172,12 +218,16 @@ impl Subscriptions {
         self.number
     }
 
-    /// The next thing to ask for; the caller sends it under `id`.
-    pub(crate) fn next_request(&mut self, id: impl FnOnce() -> u16) -> Option<(u16, Request)> {
-        let request = self.queue.pop_front()?;
-        let id = id();
+    /// Whether there is something to ask for, and room for its answer.
+    pub(crate) fn may_ask(&self) -> bool {
+        !self.queue.is_empty() && self.asked.len() < MOST_ASKED
+    }
+
+    /// The next thing to ask for, where [`Self::may_ask`]; the caller sends it under `id`.
+    pub(crate) fn next_request(&mut self, id: u16) -> Option<Request> {
+        let request = self.may_ask().then(|| self.queue.pop_front())??;
         self.asked.insert(id, request.clone());
-        Some((id, request))
+        Some(request)
     }
 
     /// A request that cannot be written (a filter longer than MQTT allows).
@@ -198,8 +248,8 @@ impl Subscriptions {
         match granted(code) {
             Some(qos) => {
                 entry.state = FilterState::Granted { qos, settled: false };
-                entry.mark = Mark::Answered;
-                self.changed = true;
+                entry.set_mark(Mark::Answered, &mut self.answered);
+                self.answers_changed();
             }
             None => self.refuse(&wish.filter, code),
         }
@@ -211,7 +261,7 @@ impl Subscriptions {
         let Some(Request::Unsubscribe(filter)) = self.asked.remove(&id) else { return false };
         let entry = self.entries.get_mut(&filter);
         if let Some(entry) = entry.filter(|entry| entry.wanted.is_none()) {
-            entry.mark = Mark::Answered;
+            entry.set_mark(Mark::Answered, &mut self.answered);
         }
         true
     }
@@ -228,7 +278,7 @@ impl Subscriptions {
 
     /// Whether there is anything to ask for, or to settle.
     pub(crate) fn wants_barrier(&self) -> bool {
-        !self.all_answered() || self.entries.values().any(|entry| entry.mark == Mark::Answered)
+        !self.all_answered() || self.answered > 0
     }
 
     /// Barrier `number` is sent: it counts for all that is answered now.
@@ -238,6 +288,7 @@ impl Subscriptions {
                 entry.mark = Mark::Covered(number);
             }
         }
+        self.answered = 0;
     }
 
     /// Barrier `number` came back. `proven` is false where only patience ran out: then nothing may be
@@ -255,14 +306,42 @@ impl Subscriptions {
                 }
             }
         }
-        self.changed = true;
+        self.settle_anew();
     }
 
-    /// The states, if they changed since the last call.
-    pub(crate) fn take_changes(&mut self) -> Option<BTreeMap<String, FilterState>> {
-        std::mem::take(&mut self.changed).then(|| {
-            self.entries.iter().map(|(name, entry)| (name.clone(), entry.state.clone())).collect()
-        })
+    /// The states, if they changed since they were last told, and it is time to tell.
+    pub(crate) fn take_changes(&mut self, now: Instant) -> Option<BTreeMap<String, FilterState>> {
+        let due = self.telling().is_some_and(|due| due <= now);
+        if self.changed == Change::None || !(self.is_urgent() || due) {
+            return None;
+        }
+        (self.changed, self.told) = (Change::None, Some(now));
+        let entries = self.entries.iter();
+        Some(entries.map(|(name, entry)| (name.clone(), entry.state.clone())).collect())
+    }
+
+    /// When changes are told that may wait.
+    pub(crate) fn telling(&self) -> Option<Instant> {
+        if self.changed == Change::None {
+            return None;
+        }
+        let filters = u32::try_from(self.entries.len()).unwrap_or(u32::MAX);
+        let pause = TELL_EACH + TELL_EACH_FILTER.saturating_mul(filters);
+        self.told.map(|told| told + pause)
+    }
+
+    /// Nothing more is to come, or somebody waits for it.
+    fn is_urgent(&self) -> bool {
+        self.changed == Change::Urgent || self.told.is_none() || self.all_answered()
+    }
+}
+
+impl Entry {
+    /// Keeps the count of those that are answered.
+    fn set_mark(&mut self, mark: Mark, answered: &mut usize) {
+        *answered -= usize::from(self.mark == Mark::Answered);
+        *answered += usize::from(mark == Mark::Answered);
+        self.mark = mark;
     }
 }
 

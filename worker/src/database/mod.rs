@@ -3,10 +3,15 @@
 //! `Inserter::write → queue (by number, bytes, time) → batch (halved around bad rows) → writer (one
 //! statement, its text by dialect) → pool (a few connections, closed when in doubt)`.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use routemq_crds::table::{Insert, Statement};
+use tokio::sync::mpsc;
 use url::Url;
 
 mod batch;
@@ -36,7 +41,7 @@ pub use self::{
 };
 use self::{
     fault::Fault, insert_sql::InsertText, mysql::MySqlConnector, pool::Pool, postgres::PgConnector,
-    sqlite::SqliteConnector, writer::InsertWriter,
+    queue::Pending, sqlite::SqliteConnector, writer::InsertWriter,
 };
 use crate::metrics::Histogram;
 
@@ -86,6 +91,8 @@ pub(crate) struct Inner {
     place: ArcSwap<String>,
     /// Rows of each batch.
     pub(crate) batch_rows: Arc<Histogram>,
+    /// The queues of inserts that run, by all that makes their statement: equal ones share theirs.
+    queues: Mutex<HashMap<String, mpsc::WeakSender<Pending>>>,
 }
 
 /// Connections by dialect.
@@ -130,7 +137,7 @@ impl Database {
         let place = error::redacted(url);
         let server = Server::new(url, &place, options)?;
         let place = ArcSwap::from_pointee(place);
-        let inner = Inner { server, options, place, batch_rows };
+        let inner = Inner { server, options, place, batch_rows, queues: Mutex::default() };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -174,15 +181,27 @@ impl Database {
         self.inner.place.load_full()
     }
 
-    /// Starts the task that batches the rows of one insert; it ends when the last clone of the inserter is dropped.
-    /// Needs a Tokio runtime.
+    /// Writes the rows of one insert, together with those of all equal ones: many routes may fill one table. The task that
+    /// batches them ends when the last of their inserters is dropped. Needs a Tokio runtime.
     pub fn inserter(&self, insert: &Insert) -> Inserter {
+        let mut queues = self.inner.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = key(insert);
+        let known = queues.get(&key).and_then(mpsc::WeakSender::upgrade);
+        let queue = known.unwrap_or_else(|| {
+            queues.retain(|_, queue| queue.strong_count() > 0);
+            let queue = self.queue(insert);
+            queues.insert(key, queue.downgrade());
+            queue
+        });
+        Inserter::new(&insert.table, queue, self.inner.options.write_timeout)
+    }
+
+    fn queue(&self, insert: &Insert) -> mpsc::Sender<Pending> {
         let text = InsertText::new(self.dialect(), insert);
         let full = insert.batch.max_rows.min(text.max_rows());
         let writer = InsertWriter::new(Arc::clone(&self.inner), text, full);
         let in_flight = self.inner.server.connections(self.inner.options).min(IN_FLIGHT);
-        let queue = queue::start(writer, insert.batch, in_flight);
-        Inserter::new(&insert.table, queue, self.inner.options.write_timeout)
+        queue::start(writer, insert.batch, in_flight)
     }
 
     /// Runs a statement of the spec.
@@ -218,6 +237,12 @@ impl Database {
     fn error(&self, fault: &Fault) -> DatabaseError {
         DatabaseError::unreachable(self.dialect(), &self.place(), fault)
     }
+}
+
+/// All of an insert but the expressions of its values.
+fn key(insert: &Insert) -> String {
+    let columns: Vec<&str> = insert.columns.iter().map(|(name, _)| name.as_str()).collect();
+    format!("{:?}", (&insert.table, columns, &insert.on_conflict, &insert.key, insert.batch))
 }
 
 impl Server {

@@ -278,3 +278,19 @@ async fn a_redirected_database_writes_elsewhere_and_one_of_another_dialect_chang
     assert_eq!(json(&old, "SELECT id FROM t").await, [r#"{"id":1}"#]);
     assert!(database.place().ends_with("new.db"), "{}", database.place());
 }
+
+#[tokio::test]
+async fn inserts_into_the_same_columns_share_their_batches() {
+    let database = memory().await;
+    run(&database, "CREATE TABLE t (a INTEGER PRIMARY KEY, b TEXT)").await;
+    let of = |columns: &[&str]| database.inserter(&insert("t", columns, OnConflict::Error, &[]));
+    let (one, other, narrow) = (of(&["a", "b"]), of(&["a", "b"]), of(&["a"]));
+    let (first, second, third) = tokio::join!(
+        one.write(row(1, "x")),
+        other.write(row(2, "y")),
+        narrow.write(vec![SqlValue::Int(3)]),
+    );
+    assert!(first.is_ok() && second.is_ok() && third.is_ok());
+    let batches = database.inner.batch_rows.distribution();
+    assert_eq!(batches.count(), 2, "one of two rows, one of one");
+}

@@ -10,7 +10,7 @@ use routemq_crds::{
 };
 use serde_json::Value;
 
-use super::{Compiled, Engine, Inner, Resources, RouteCounters, Shared};
+use super::{Compiled, Engine, Inner, Resources, RouteCounters, Shared, order::OrderBy};
 use crate::{
     database::Database,
     eval::Evaluator,
@@ -41,7 +41,11 @@ pub(super) fn build(
         return Err(builder.problems);
     }
     let matcher = Arc::new(Matcher::new(table.routes.iter().map(|route| &route.pattern)));
-    Ok(Engine { inner: Arc::new(Inner { table: Arc::new(table), matcher, routes, shared }) })
+    let identifier = |route: &Arc<table::Route>| table.filters.get(route.filter);
+    let identifiers = table.routes.iter().map(|it| identifier(it).map_or(0, |it| it.identifier));
+    let identifiers = identifiers.collect();
+    let inner = Inner { table: Arc::new(table), matcher, routes, identifiers, shared };
+    Ok(Engine { inner: Arc::new(inner) })
 }
 
 fn shared(table: &Table, registry: &Registry, resources: &Resources) -> Shared {
@@ -54,7 +58,7 @@ fn shared(table: &Table, registry: &Registry, resources: &Resources) -> Shared {
         journal: resources.journal.clone(),
         timeout: table.delivery.timeout,
         max_attempts: table.delivery.max_attempts.max(1),
-        order_by: table.delivery.order_by.clone(),
+        order_by: table.delivery.order_by.clone().map(OrderBy::new),
     }
 }
 
@@ -77,7 +81,8 @@ impl<'a> Builder<'a> {
         let handlers = route.handlers.iter().enumerate();
         let handlers = handlers
             .filter_map(|(at, it)| {
-                let action = self.action(&format!("{field}.handlers[{at}]"), it)?;
+                let field = format!("{field}.handlers[{at}]");
+                let action = self.action(&field, it, &shared.evaluator)?;
                 Some(handler::Compiled::new(at, it, action))
             })
             .collect();
@@ -167,13 +172,18 @@ impl<'a> Builder<'a> {
         value.map_err(|error| self.problems.push(Problem::new(field, error.to_string()))).ok()
     }
 
-    fn action(&mut self, field: &str, it: &table::Handler) -> Option<Action> {
+    fn action(
+        &mut self,
+        field: &str,
+        it: &table::Handler,
+        evaluator: &Evaluator,
+    ) -> Option<Action> {
         match &it.action {
             table::Action::Log { level, message } => {
                 Some(Action::Log(handler::Log::new(*level, message.clone())))
             }
             table::Action::Publish(publish) => {
-                Some(Action::Publish(handler::Publish::new(publish.clone())))
+                Some(Action::Publish(handler::Publish::new(publish.clone(), evaluator)))
             }
             table::Action::Reply { payload, fallback_topic, user_properties } => {
                 Some(Action::Reply(handler::Reply::new(

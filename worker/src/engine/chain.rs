@@ -35,7 +35,8 @@ pub(super) async fn run(
     message: Message,
 ) -> Outcome {
     let logs = logs(route, from);
-    if logs.clone().next().is_none() {
+    // A level that is off costs a look at it: no clock, no reference.
+    if !logs.clone().any(Log::is_on) {
         return walk(route, cells, from, message).await;
     }
     let (received, started) = (Arc::clone(message.received()), tokio::time::Instant::now());
@@ -71,8 +72,9 @@ async fn walk(
 }
 
 async fn wrap(around: &Around, message: Message, next: Next) -> Outcome {
-    let shared = Arc::clone(&next.route.shared);
-    let work = AssertUnwindSafe(around.run(message, next, &shared));
+    // Of the route and not of what all routes share: lanes would contend over that one's count of references.
+    let route = Arc::clone(&next.route);
+    let work = AssertUnwindSafe(around.run(message, next, &route.shared));
     work.catch_unwind().await.unwrap_or_else(|_| Outcome::Failed(panicked()))
 }
 

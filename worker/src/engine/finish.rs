@@ -22,10 +22,10 @@ pub(super) async fn handle(
     message: Message,
 ) -> Final {
     let received = Arc::clone(message.received());
-    let outcome = settle(route, cells, message);
+    let outcome = settle(route, cells, message, &received);
     match route.shared.journal.careful() {
-        None => finish(route, received, outcome).await,
-        Some(journal) => carefully(journal, route, received, outcome).await,
+        None => finish(route, &received, outcome).await,
+        Some(journal) => carefully(journal, route, &received, outcome).await,
     }
 }
 
@@ -33,10 +33,10 @@ pub(super) async fn handle(
 async fn carefully(
     journal: &Journal,
     route: &Compiled,
-    received: Arc<Received>,
+    received: &Received,
     outcome: impl Future<Output = Outcome>,
 ) -> Final {
-    match journal.permit(&received).await {
+    match journal.permit(received).await {
         Permit::Handle(_until_the_end) => finish(route, received, outcome).await,
         Permit::Poison => finish(route, received, async { Outcome::Failed(crash()) }).await,
     }
@@ -48,14 +48,14 @@ fn crash() -> Failure {
 
 async fn finish(
     route: &Compiled,
-    received: Arc<Received>,
+    received: &Received,
     outcome: impl Future<Output = Outcome>,
 ) -> Final {
     let outcome = match outcome.await {
         Outcome::Done => FinalOutcome::Done,
         Outcome::Dropped(reason) => FinalOutcome::Dropped(reason),
         Outcome::Rejected(reason) => FinalOutcome::Rejected(reason),
-        Outcome::Failed(failure) => give_up(route, &received, &failure).await,
+        Outcome::Failed(failure) => give_up(route, received, &failure).await,
     };
     Final { outcome, attempts: received.progress.attempts.load(Ordering::Relaxed) }
 }
@@ -63,15 +63,19 @@ async fn finish(
 /// Runs the chain. A handler's failure comes back when its retries are used up; a failure of the
 /// middleware itself is retried here, from the message as it came: finished handlers are not run again.
 /// A message that has expired is not tried, or not again.
-async fn settle(route: &Arc<Compiled>, cells: &Arc<RouteCells>, message: Message) -> Outcome {
-    let received = Arc::clone(message.received());
+async fn settle(
+    route: &Arc<Compiled>,
+    cells: &Arc<RouteCells>,
+    message: Message,
+    received: &Arc<Received>,
+) -> Outcome {
     let mut retry = Retry::new(route.shared.max_attempts, &route.shared.health);
     let mut next = Some(message);
     loop {
         if received.has_expired() {
             return Outcome::Dropped(class::EXPIRED);
         }
-        let message = next.take().unwrap_or_else(|| Message::again(Arc::clone(&received)));
+        let message = next.take().unwrap_or_else(|| Message::again(Arc::clone(received)));
         let failure = match once(route, cells, message).await {
             Outcome::Failed(failure) => failure,
             outcome => return outcome,

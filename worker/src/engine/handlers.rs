@@ -1,6 +1,6 @@
 //! The handlers of a route, in order, each tried until it is done or given up.
 
-use std::{panic::AssertUnwindSafe, sync::atomic::Ordering};
+use std::{future::poll_fn, panic::AssertUnwindSafe, pin::pin, sync::atomic::Ordering, task::Poll};
 
 use futures::FutureExt as _;
 use tokio::time::{Instant, timeout_at};
@@ -72,8 +72,14 @@ async fn attempt(
     message: &Message,
     started: Instant,
 ) -> Outcome {
-    let work = AssertUnwindSafe(handler.run(message, route)).catch_unwind();
-    match timeout_at(started + route.shared.timeout, work).await {
+    let mut work = pin!(AssertUnwindSafe(handler.run(message, route)).catch_unwind());
+    // Most are done at once, and need no timer.
+    let first = poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await;
+    let result = match first {
+        Poll::Ready(ended) => Ok(ended),
+        Poll::Pending => timeout_at(started + route.shared.timeout, work).await,
+    };
+    match result {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(_)) => Outcome::Failed(panicked()),
         Err(_) => Outcome::Failed(timed_out(route, handler)),

@@ -31,9 +31,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use routemq_crds::{
-    expression::Expression, problem::Problem, table::Table, template::TopicTemplate,
-};
+use routemq_crds::{problem::Problem, table::Table, template::TopicTemplate};
 use routemq_mqtt::Publish;
 
 pub use chain::Next;
@@ -44,7 +42,7 @@ use crate::{
     handler,
     health::Health,
     journal::Journal,
-    message::{Message, RouteInfo},
+    message::{Message, Received, RouteInfo},
     metrics::RouteCells,
     middleware::Step,
     outbox::Outbox,
@@ -53,6 +51,11 @@ use crate::{
     router::{Captures, Matcher},
     secrets::Secrets,
 };
+
+/// Tables below this size are built where somebody asks for them.
+const BUILT_HERE: usize = 257;
+/// Routes that are taken apart at once.
+const DROPPED_HERE: usize = 1000;
 
 /// One compiled table with its registry and resources. Immutable; clones share it.
 #[derive(Clone, Debug)]
@@ -65,7 +68,36 @@ struct Inner {
     table: Arc<Table>,
     matcher: Arc<Matcher>,
     routes: Vec<Arc<Compiled>>,
+    /// By route: the subscription identifier of its filter.
+    identifiers: Vec<u32>,
     shared: Arc<Shared>,
+}
+
+/// A topic's route.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    /// Its index in the table.
+    pub(crate) route: usize,
+    /// The values of its params.
+    pub(crate) captures: Captures,
+}
+
+/// A table of many routes takes milliseconds to take apart: not on a task that messages wait for.
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if self.routes.len() < DROPPED_HERE {
+            return;
+        }
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let parts = (
+                std::mem::take(&mut self.routes),
+                Arc::clone(&self.table),
+                Arc::clone(&self.matcher),
+            );
+            // Its own references go first, with this struct; those in `parts` are then the last.
+            runtime.spawn_blocking(move || drop(parts));
+        }
+    }
 }
 
 /// What an engine works with.
@@ -140,7 +172,7 @@ pub(crate) struct Shared {
     pub(crate) journal: Journal,
     pub(crate) timeout: Duration,
     pub(crate) max_attempts: u32,
-    pub(crate) order_by: Option<Expression>,
+    pub(crate) order_by: Option<order::OrderBy>,
 }
 
 /// One route, ready to run.
@@ -229,13 +261,24 @@ impl Engine {
     ///
     /// # Errors
     /// Every problem at once: custom names that are not registered, missing secrets, state that no one registered.
-    #[expect(clippy::unused_async, reason = "the database will be asked here")]
     pub async fn build(
         table: Table,
         registry: &Registry,
         resources: Resources,
     ) -> Result<Self, Vec<Problem>> {
-        build::build(table, registry, &resources)
+        if table.routes.len() < BUILT_HERE {
+            return build::build(table, registry, &resources);
+        }
+        // Far longer than a task may keep its thread.
+        let registry = registry.clone();
+        let work = move || build::build(table, &registry, &resources);
+        match tokio::task::spawn_blocking(work).await {
+            Ok(built) => built,
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(vec![Problem::new("spec", "the program is stopping")]),
+            },
+        }
     }
 
     /// The same engine for another worker of this process: what a worker remembers (rate limits, keys of `dedup`) starts
@@ -248,6 +291,7 @@ impl Engine {
             table: Arc::clone(&inner.table),
             matcher: Arc::clone(&inner.matcher),
             routes: routes.collect(),
+            identifiers: inner.identifiers.clone(),
             shared: Arc::clone(&inner.shared),
         };
         Self { inner: Arc::new(inner) }
@@ -258,20 +302,43 @@ impl Engine {
     /// # Errors
     /// The message itself, where no route matches.
     pub fn admit(&self, publish: Publish, received_at: SystemTime) -> Result<Message, Publish> {
-        let mut captures = Captures::default();
-        match self.inner.matcher.find(&publish.topic, &mut captures) {
-            Some(index) => {
-                let route = Arc::clone(&self.inner.routes[index].info);
-                Ok(Message::new(publish, received_at, route, captures))
-            }
+        match self.find(&publish.topic) {
+            Some(found) => Ok(Message::again(self.receive(publish, received_at, found))),
             None => Err(publish),
         }
+    }
+
+    /// The route that a topic belongs to, and the values of its params.
+    pub(crate) fn find(&self, topic: &str) -> Option<Found> {
+        let mut captures = Captures::default();
+        let route = self.inner.matcher.find(topic, &mut captures)?;
+        Some(Found { route, captures })
+    }
+
+    /// The subscription identifier of a route's filter.
+    pub(crate) fn identifier(&self, route: usize) -> u32 {
+        self.inner.identifiers.get(route).copied().unwrap_or(0)
+    }
+
+    /// The message of what [`Self::find`] found for its topic.
+    pub(crate) fn receive(
+        &self,
+        publish: Publish,
+        received_at: SystemTime,
+        found: Found,
+    ) -> Arc<Received> {
+        let route = Arc::clone(&self.inner.routes[found.route].info);
+        Arc::new(Received::new(publish, received_at, route, found.captures))
     }
 
     /// Messages with the same key are handled in order: the hash of `orderBy`, by default of the topic.
     /// Where `orderBy` cannot be evaluated the topic stands in; the message fails later, in its handlers or not at all.
     pub fn order_key(&self, message: &Message) -> u64 {
-        order::key(&self.inner.shared, message)
+        self.key(message.received())
+    }
+
+    pub(crate) fn key(&self, received: &Arc<Received>) -> u64 {
+        order::key(&self.inner.shared, received)
     }
 
     /// Does what the spec says is to be done with the message. See the module for what is promised.

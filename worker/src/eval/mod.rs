@@ -56,6 +56,21 @@ impl Evaluator {
         })
     }
 
+    /// The bytes of an expression that gives the same for every message; `None` where it does not, or fails: then each
+    /// message says so.
+    pub(crate) fn constant(&self, at: &Expression) -> Option<Bytes> {
+        if !at.is_constant() {
+            return None;
+        }
+        let work = AssertUnwindSafe(|| {
+            let base: &cel::Context<'_, '_> = &self.base;
+            let scope = base.new_inner_scope();
+            let value = cel::Value::resolve_val(at.program().expression(), &scope).ok()?;
+            payload::to_bytes(value.as_ref())
+        });
+        catch_unwind(work).ok().flatten()
+    }
+
     /// The value as text: a string as it is, anything else as JSON.
     pub(crate) fn text(&self, at: &Expression, message: &Message) -> Result<String, Failure> {
         self.run(at, message, |value| {

@@ -96,8 +96,8 @@ pub struct Results(Vec<(String, serde_json::Value)>);
 
 impl<T: DeserializeOwned + Send> FromMessage for Json<T> {
     fn from_message(context: &Context<'_>) -> Result<Self, Rejection> {
-        let bytes = context.message.payload().bytes()?;
-        serde_json::from_slice(&bytes)
+        let bytes = context.message.payload().view()?;
+        serde_json::from_slice(bytes)
             .map(Self)
             .map_err(|error| Rejection::Type { reason: place(&error) })
     }
@@ -115,8 +115,8 @@ fn place(error: &serde_json::Error) -> String {
 
 impl FromMessage for Text {
     fn from_message(context: &Context<'_>) -> Result<Self, Rejection> {
-        let bytes = context.message.payload().bytes()?;
-        let text = std::str::from_utf8(&bytes)
+        let bytes = context.message.payload().view()?;
+        let text = std::str::from_utf8(bytes)
             .map_err(|error| Rejection::Type { reason: error.to_string() })?;
         Ok(Self(text.to_owned()))
     }

@@ -1,5 +1,7 @@
 //! Writes a log line.
 
+use std::borrow::Cow;
+
 use routemq_crds::{expression::Expression, v1alpha1::LogLevel};
 
 use crate::{engine::Shared, message::Message, outcome::Failure};
@@ -17,9 +19,10 @@ impl Log {
     }
 
     pub(crate) fn run(&self, message: &Message, shared: &Shared) -> Result<(), Failure> {
-        let text = match &self.text {
-            Some(text) => shared.evaluator.text(text, message)?,
-            None => "received".to_owned(),
+        // An expression that cannot be evaluated fails the message whether or not anybody would see its text.
+        let text: Cow<'static, str> = match &self.text {
+            Some(text) => shared.evaluator.text(text, message)?.into(),
+            None => "received".into(),
         };
         let (route, topic) = (&**message.route(), message.topic());
         match self.level {

@@ -1,10 +1,12 @@
 //! Publishes a message; done when the broker has it.
 
+use bytes::Bytes;
 use routemq_crds::{expression::Expression, table};
 use routemq_mqtt::{Outgoing, Properties, PublishError, QoS};
 
 use crate::{
     engine::Shared,
+    eval::Evaluator,
     message::Message,
     outcome::{Failure, class},
 };
@@ -13,14 +15,17 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Publish {
     spec: table::Publish,
+    /// Where it is the same for every message.
+    payload: Option<Bytes>,
     expiry_seconds: Option<u32>,
 }
 
 impl Publish {
-    pub(crate) fn new(spec: table::Publish) -> Self {
+    pub(crate) fn new(spec: table::Publish, evaluator: &Evaluator) -> Self {
         let expiry_seconds =
             spec.expiry.map(|expiry| u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX));
-        Self { spec, expiry_seconds }
+        let payload = evaluator.constant(&spec.payload);
+        Self { spec, payload, expiry_seconds }
     }
 
     pub(crate) async fn run(&self, message: &Message, shared: &Shared) -> Result<(), Failure> {
@@ -34,7 +39,10 @@ impl Publish {
         let user = user_properties(&spec.user_properties, message, shared)?;
         Ok(Outgoing {
             topic: topic.map_err(|error| Failure::permanent(class::TEMPLATE, error.to_string()))?,
-            payload: shared.evaluator.bytes(&spec.payload, message)?,
+            payload: match &self.payload {
+                Some(payload) => payload.clone(),
+                None => shared.evaluator.bytes(&spec.payload, message)?,
+            },
             qos: quality(spec.qos),
             retain: spec.retain,
             properties: properties(user, self.expiry_seconds),

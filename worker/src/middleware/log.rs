@@ -21,6 +21,17 @@ impl Log {
         Self { level, payload }
     }
 
+    /// Whether anybody would see what it writes.
+    pub(crate) fn is_on(&self) -> bool {
+        match self.level {
+            LogLevel::Error => tracing::enabled!(tracing::Level::ERROR),
+            LogLevel::Warn => tracing::enabled!(tracing::Level::WARN),
+            LogLevel::Info => tracing::enabled!(tracing::Level::INFO),
+            LogLevel::Debug => tracing::enabled!(tracing::Level::DEBUG),
+            LogLevel::Trace => tracing::enabled!(tracing::Level::TRACE),
+        }
+    }
+
     pub(crate) fn write(&self, received: &Received, outcome: &Outcome, took: Duration) {
         let (route, topic) = (&**received.route(), received.topic());
         let (outcome, class) = words(outcome);

@@ -1,11 +1,12 @@
 //! Bounds messages per time and key: a token bucket each.
 
 use std::{
-    collections::HashMap,
     hash::{BuildHasher, RandomState},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
+
+use foldhash::HashMap;
 
 use routemq_crds::{
     expression::Expression,
@@ -43,6 +44,7 @@ struct Rate {
 
 #[derive(Debug, Default)]
 struct Buckets {
+    /// The keys are hashes already, seeded anew in each process.
     by_key: HashMap<u64, Bucket>,
 }
 
@@ -129,7 +131,11 @@ impl Rate {
 
     /// Rounded up: after it, the parts are there.
     fn time_for(&self, parts: i128) -> Duration {
-        let nanos = (parts.max(0) + self.limit - 1) / self.limit;
+        if parts <= 0 {
+            // The usual case is spared a division of 128 bits.
+            return Duration::ZERO;
+        }
+        let nanos = (parts + self.limit - 1) / self.limit;
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 

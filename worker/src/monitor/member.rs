@@ -63,7 +63,7 @@ impl Member {
             .collect()
     }
 
-    pub(super) fn wanted(&self) -> Vec<Subscription> {
+    pub(super) fn wanted(&self) -> Arc<[Subscription]> {
         self.tables.borrow().wanted()
     }
 

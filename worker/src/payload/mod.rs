@@ -6,7 +6,7 @@ mod encode;
 #[cfg(test)]
 mod tests;
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use cel::common::value::Val;
@@ -14,7 +14,10 @@ use routemq_crds::{table::PayloadRules, v1alpha1::PayloadFormat};
 
 pub(crate) use encode::{Encodable, to_bytes};
 
-use crate::outcome::{Failure, class};
+use crate::{
+    message::Received,
+    outcome::{Failure, class},
+};
 
 /// A decoded payload, as expressions see it.
 pub(crate) type Decoded = Box<dyn Val>;
@@ -26,8 +29,20 @@ pub(crate) type Decoded = Box<dyn Val>;
 #[derive(Clone, Debug)]
 pub struct Payload {
     rules: PayloadRules,
-    bytes: OnceLock<Bytes>,
+    source: Source,
+    /// Of a changed value, once somebody asked.
+    encoded: OnceLock<Bytes>,
     value: OnceLock<Result<Decoded, PayloadError>>,
+}
+
+/// Where the bytes are. Those of a message as received stay there: all messages of a read share one count of references,
+/// over which the socket's task and the lanes would contend.
+#[derive(Clone, Debug)]
+enum Source {
+    Received(Arc<Received>),
+    Bytes(Bytes),
+    /// Nowhere: the value came first.
+    Value,
 }
 
 /// Why a payload is not what the route's rules ask for. Permanent: class `PayloadFormat`.
@@ -69,7 +84,17 @@ pub enum PayloadError {
 impl Payload {
     /// A payload as received.
     pub fn new(bytes: Bytes, rules: PayloadRules) -> Self {
-        Self { rules, bytes: OnceLock::from(bytes), value: OnceLock::new() }
+        Self::of(Source::Bytes(bytes), rules)
+    }
+
+    /// The payload of a message, by the rules of its route.
+    pub(crate) fn of_received(received: Arc<Received>) -> Self {
+        let rules = received.info().payload;
+        Self::of(Source::Received(received), rules)
+    }
+
+    fn of(source: Source, rules: PayloadRules) -> Self {
+        Self { rules, source, encoded: OnceLock::new(), value: OnceLock::new() }
     }
 
     /// The bytes, encoded anew where a step changed the payload.
@@ -77,11 +102,25 @@ impl Payload {
     /// # Errors
     /// [`PayloadError::NotEncodable`] for a changed payload.
     pub fn bytes(&self) -> Result<Bytes, PayloadError> {
-        if let Some(bytes) = self.bytes.get() {
-            return Ok(bytes.clone());
+        self.view().cloned()
+    }
+
+    /// The same, to be looked at.
+    pub(crate) fn view(&self) -> Result<&Bytes, PayloadError> {
+        if let Some(bytes) = self.raw() {
+            return Ok(bytes);
         }
         let bytes = encode::payload(self.decoded()?, self.rules.format)?;
-        Ok(self.bytes.get_or_init(|| bytes).clone())
+        Ok(self.encoded.get_or_init(|| bytes))
+    }
+
+    /// The bytes, where there are any.
+    fn raw(&self) -> Option<&Bytes> {
+        match &self.source {
+            Source::Received(received) => Some(received.original_payload()),
+            Source::Bytes(bytes) => Some(bytes),
+            Source::Value => self.encoded.get(),
+        }
     }
 
     /// The decoded payload.
@@ -89,7 +128,7 @@ impl Payload {
     /// # Errors
     /// Where it breaks the route's rules.
     pub(crate) fn decoded(&self) -> Result<&(dyn Val + 'static), PayloadError> {
-        let decode = || match self.bytes.get() {
+        let decode = || match self.raw() {
             Some(bytes) => decode::decode(bytes, self.rules),
             None => Err(PayloadError::NotEncodable { format: "bytes" }),
         };
@@ -111,7 +150,7 @@ impl Payload {
     /// Whether the route's rules hold that can be checked before anything asks for the content:
     /// the size always, the format where the route insists on one.
     pub(crate) fn check(&self) -> Result<(), PayloadError> {
-        let size = self.bytes.get().map_or(0, Bytes::len);
+        let size = self.raw().map_or(0, Bytes::len);
         if size > self.rules.max_bytes {
             return Err(PayloadError::TooLarge { size, limit: self.rules.max_bytes });
         }
@@ -127,7 +166,7 @@ impl Payload {
     }
 
     pub(crate) fn set_decoded(&mut self, value: Decoded) {
-        self.bytes = OnceLock::new();
+        (self.source, self.encoded) = (Source::Value, OnceLock::new());
         self.value = OnceLock::from(Ok(value));
     }
 }

@@ -19,6 +19,7 @@ use std::{
 };
 
 use routemq_mqtt::{AckToken, Acks, Delivery, Properties, Publish, Receiver, SessionStatus};
+use smallvec::SmallVec;
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
@@ -26,11 +27,12 @@ use tokio::{
 
 use super::{
     counters::Counters,
+    handling::{Local, Ready},
     overlap::{Decision, decide},
     shard::Command,
     tables::Tables,
 };
-use crate::{engine::Engine, message::Message};
+use crate::message::Received;
 
 /// QoS 0 messages that may wait in a worker's lanes: beyond it they are dropped and counted.
 const MOST_UNOWED: u64 = 16_384;
@@ -47,8 +49,8 @@ pub(crate) const MOST_UNOWED_MEMORY: u64 = MOST_UNOWED_BYTES + MOST_SHARING * BU
 /// Messages for one lane, of one turn and one table.
 #[derive(Debug)]
 pub(crate) struct Batch {
-    /// Whose table matched them.
-    pub(crate) engine: Arc<Engine>,
+    /// Whose table matched them, as the lane sees it.
+    pub(crate) local: Arc<Local>,
     /// When they were read.
     pub(crate) at: Instant,
     /// In receive order.
@@ -63,7 +65,7 @@ pub(crate) struct Admitted {
     /// What is acknowledged in the end.
     pub(crate) token: Option<AckToken>,
     /// The message.
-    pub(crate) message: Message,
+    pub(crate) received: Arc<Received>,
 }
 
 /// QoS 0 messages that lanes are done with: what the dispatcher has handed out, less this, is waiting.
@@ -81,6 +83,18 @@ pub(crate) type StatusCell = Arc<OnceLock<watch::Receiver<SessionStatus>>>;
 struct Feed {
     lane: mpsc::UnboundedSender<Command<Batch>>,
     jobs: Vec<Admitted>,
+}
+
+/// The ways into all lanes.
+#[derive(Debug)]
+struct Feeds {
+    lanes: Vec<Feed>,
+    /// Whose messages are in them.
+    filling: Arc<Ready>,
+    /// QoS 0 messages and bytes handed out.
+    handed: (u64, u64),
+    /// Messages handed out this turn that are owed an acknowledgement.
+    owed: u64,
 }
 
 /// What is fixed for the messages of one turn.
@@ -103,17 +117,13 @@ pub(crate) struct Dispatcher {
     settled: Vec<u32>,
     /// Until then siblings may have an older table than the first one here, so nothing is settled.
     doubts_until: Option<Instant>,
-    feeds: Vec<Feed>,
-    /// Whose messages are in the feeds.
-    filling: Arc<Engine>,
+    /// What the session counted when `settled` was last made.
+    settlements: u64,
+    out: Feeds,
     acks: Acks,
     needless: Vec<AckToken>,
     counters: Arc<Counters>,
     unowed: Arc<Unowed>,
-    /// QoS 0 messages and bytes handed out.
-    handed: (u64, u64),
-    /// Messages handed out this turn that are owed an acknowledgement.
-    owed: u64,
     turn: Option<Turn>,
     /// The first connection of the session that the broker has.
     session_began: u32,
@@ -145,19 +155,22 @@ impl Dispatcher {
         let feed = |lane| Feed { lane, jobs: Vec::new() };
         Self {
             swaps,
-            filling: Arc::clone(&tables.current),
+            out: Feeds {
+                lanes: lanes.into_iter().map(feed).collect(),
+                filling: Arc::clone(&tables.current),
+                handed: (0, 0),
+                owed: 0,
+            },
             tables,
             status,
             reader: None,
             settled: Vec::new(),
             doubts_until,
-            feeds: lanes.into_iter().map(feed).collect(),
+            settlements: 0,
             acks,
             needless: Vec::new(),
             counters,
             unowed,
-            handed: (0, 0),
-            owed: 0,
             turn: None,
             session_began: 0,
         }
@@ -189,60 +202,73 @@ impl Dispatcher {
             self.doubts_until = None;
         }
         let Some(reader) = &mut self.reader else { return };
-        if swapped || certain || reader.has_changed().unwrap_or(false) {
-            let status = reader.borrow_and_update();
+        if !swapped && !certain && !reader.has_changed().unwrap_or(false) {
+            return;
+        }
+        let status = reader.borrow_and_update();
+        // Answers alone settle nothing, and there may be many.
+        if swapped || certain || status.settlements != self.settlements {
+            self.settlements = status.settlements;
             self.settled = settled(&self.tables, &status, self.doubts_until.is_some());
         }
     }
 
     /// A QoS 0 message, where it finds room.
     fn make_room(&self, turn: Turn, publish: Publish) -> Option<Publish> {
-        let messages = self.handed.0.saturating_sub(turn.finished.0);
-        let bytes = self.handed.1.saturating_sub(turn.finished.1) + publish.size() as u64;
+        let messages = self.out.handed.0.saturating_sub(turn.finished.0);
+        let bytes = self.out.handed.1.saturating_sub(turn.finished.1) + publish.size() as u64;
         if messages >= MOST_UNOWED || (messages > 0 && bytes > MOST_UNOWED_BYTES) {
             return None;
         }
         Some(if messages < MOST_SHARING { publish } else { publish.detached() })
     }
 
-    fn hand_over(&mut self, engine: &Arc<Engine>, message: Message, token: Option<AckToken>) {
-        if !Arc::ptr_eq(&self.filling, engine) {
-            self.send_batches();
-            self.filling = Arc::clone(engine);
-        }
-        if token.is_none() {
-            self.handed.0 += 1;
-            self.handed.1 += size(&message);
-        } else {
-            self.owed += 1;
-        }
-        let key = engine.order_key(&message);
-        let index = usize::try_from(key % self.feeds.len() as u64).unwrap_or_default();
-        self.feeds[index].jobs.push(Admitted { key, token, message });
-    }
-
-    fn send_batches(&mut self) {
-        let at = self.turn.map_or_else(Instant::now, |turn| turn.at);
-        for feed in self.feeds.iter_mut().filter(|feed| !feed.jobs.is_empty()) {
-            let jobs = Vec::with_capacity(feed.jobs.len());
-            let jobs = std::mem::replace(&mut feed.jobs, jobs);
-            // A lane that is gone is one that was stopped: its messages stay with the broker.
-            let _ =
-                feed.lane.send(Command::Run(Batch { engine: Arc::clone(&self.filling), at, jobs }));
-        }
-    }
-
     fn tell_lanes(&mut self, command: impl Fn() -> Command<Batch>) {
         self.flush();
-        for feed in &self.feeds {
+        for feed in &self.out.lanes {
             let _ = feed.lane.send(command());
         }
     }
+}
 
-    fn acknowledge_without_work(&mut self, token: Option<AckToken>, counter: &AtomicU64) {
-        counter.fetch_add(1, Relaxed);
-        self.needless.extend(token);
+impl Feeds {
+    fn hand_over(
+        &mut self,
+        ready: &Arc<Ready>,
+        received: Arc<Received>,
+        token: Option<AckToken>,
+        at: Instant,
+    ) {
+        if !Arc::ptr_eq(&self.filling, ready) {
+            self.send_batches(at);
+            self.filling = Arc::clone(ready);
+        }
+        if token.is_none() {
+            self.handed.0 += 1;
+            self.handed.1 += size(&received);
+        } else {
+            self.owed += 1;
+        }
+        let key = ready.engine.key(&received);
+        let lane = lane_of(key, self.lanes.len());
+        self.lanes[lane].jobs.push(Admitted { key, token, received });
     }
+
+    fn send_batches(&mut self, at: Instant) {
+        let feeds = self.lanes.iter_mut().zip(&self.filling.locals);
+        for (feed, local) in feeds.filter(|(feed, _)| !feed.jobs.is_empty()) {
+            let jobs = Vec::with_capacity(feed.jobs.len());
+            let jobs = std::mem::replace(&mut feed.jobs, jobs);
+            // A lane that is gone is one that was stopped: its messages stay with the broker.
+            let _ = feed.lane.send(Command::Run(Batch { local: Arc::clone(local), at, jobs }));
+        }
+    }
+}
+
+/// By the key's high bits, without a division.
+fn lane_of(key: u64, lanes: usize) -> usize {
+    let index = ((key >> 32) * lanes as u64) >> 32;
+    usize::try_from(index).unwrap_or_default()
 }
 
 impl Receiver for Dispatcher {
@@ -256,24 +282,26 @@ impl Receiver for Dispatcher {
             };
             publish = roomy;
         }
-        let tables = Arc::clone(&self.tables);
-        let counters = Arc::clone(&self.counters);
-        match place(&tables, &self.settled, publish, turn.time) {
-            Placed::With(engine, message) => self.hand_over(engine, message, token),
-            Placed::Overlap => self.acknowledge_without_work(token, &counters.overlap),
-            Placed::Unmatched => self.acknowledge_without_work(token, &counters.unmatched),
-        }
+        let needless = match place(&self.tables, &self.settled, publish, turn.time) {
+            Placed::With(ready, received) => {
+                return self.out.hand_over(ready, received, token, turn.at);
+            }
+            Placed::Overlap => &self.counters.overlap,
+            Placed::Unmatched => &self.counters.unmatched,
+        };
+        needless.fetch_add(1, Relaxed);
+        self.needless.extend(token);
     }
 
     fn flush(&mut self) {
-        self.send_batches();
-        self.turn = None;
-        if self.owed > 0 {
-            self.counters.owed.fetch_add(std::mem::take(&mut self.owed), Relaxed);
+        if let Some(turn) = self.turn.take() {
+            self.out.send_batches(turn.at);
+        }
+        if self.out.owed > 0 {
+            self.counters.owed.fetch_add(std::mem::take(&mut self.out.owed), Relaxed);
         }
         if !self.needless.is_empty() {
-            self.acks.done_all(&self.needless);
-            self.needless.clear();
+            self.acks.done_all(std::mem::take(&mut self.needless));
         }
     }
 
@@ -288,13 +316,14 @@ impl Receiver for Dispatcher {
     /// What was settled on the lost connection is in doubt on the next, until its own barrier.
     fn disconnected(&mut self, _epoch: u32) {
         self.settled.clear();
+        self.settlements = 0;
         self.tell_lanes(|| Command::Lost);
     }
 }
 
 /// Where a message goes.
 enum Placed<'a> {
-    With(&'a Arc<Engine>, Message),
+    With(&'a Arc<Ready>, Arc<Received>),
     Overlap,
     Unmatched,
 }
@@ -306,14 +335,14 @@ fn place<'a>(
     time: SystemTime,
 ) -> Placed<'a> {
     if !tables.previous.is_empty() {
-        return place_among(tables, settled, &publish, time);
+        return place_among(tables, settled, publish, time);
     }
-    let came_by = publish.subscriptions.clone();
-    let Ok(message) = tables.current.admit(publish, time) else { return Placed::Unmatched };
-    let winner = filter_of(&tables.current, &message);
-    match decide(&came_by, Some(winner), &[], tables.known(settled)) {
+    let engine = &tables.current.engine;
+    let Some(found) = engine.find(&publish.topic) else { return Placed::Unmatched };
+    let winner = engine.identifier(found.route);
+    match decide(&publish.subscriptions, Some(winner), &[], tables.known(settled)) {
         Decision::Overlap => Placed::Overlap,
-        _ => Placed::With(&tables.current, message),
+        _ => Placed::With(&tables.current, engine.receive(publish, time, found)),
     }
 }
 
@@ -321,31 +350,27 @@ fn place<'a>(
 fn place_among<'a>(
     tables: &'a Tables,
     settled: &[u32],
-    publish: &Publish,
+    publish: Publish,
     time: SystemTime,
 ) -> Placed<'a> {
-    let admit = |engine: &Arc<Engine>| engine.admit(publish.clone(), time).ok();
-    let winner = |engine: &Arc<Engine>| Some(filter_of(engine, &admit(engine)?));
-    let previous: Vec<Option<u32>> = tables.previous.iter().map(winner).collect();
+    let find = |ready: &Arc<Ready>| ready.engine.find(&publish.topic);
+    let winner = |ready: &Arc<Ready>| Some(ready.engine.identifier(find(ready)?.route));
+    let previous: SmallVec<[Option<u32>; 4]> = tables.previous.iter().map(winner).collect();
     let current = winner(&tables.current);
-    let engine = match decide(&publish.subscriptions, current, &previous, tables.known(settled)) {
+    let ready = match decide(&publish.subscriptions, current, &previous, tables.known(settled)) {
         Decision::Current => &tables.current,
         Decision::Previous(index) => &tables.previous[index],
         Decision::Overlap => return Placed::Overlap,
         Decision::Unmatched => return Placed::Unmatched,
     };
-    admit(engine).map_or(Placed::Unmatched, |message| Placed::With(engine, message))
-}
-
-/// The subscription identifier of the winner's filter.
-fn filter_of(engine: &Engine, message: &Message) -> u32 {
-    let table = engine.table();
-    table.filters[table.routes[message.route_index()].filter].identifier
+    match find(ready) {
+        Some(found) => Placed::With(ready, ready.engine.receive(publish, time, found)),
+        None => Placed::Unmatched,
+    }
 }
 
 /// What a QoS 0 message counts for.
-pub(crate) fn size(message: &Message) -> u64 {
-    let received = message.received();
+pub(crate) fn size(received: &Received) -> u64 {
     let properties = received.properties().map_or(0, Properties::size);
     (received.topic().len() + received.original_payload().len() + properties) as u64
 }
@@ -362,9 +387,14 @@ mod tests {
     use routemq_crds::document::Documents;
     use routemq_mqtt::{ConnectionState, FilterState, QoS, SubscriptionIds};
 
-    use super::{Engine, Instant, Placed, Publish, SessionStatus, SystemTime, Tables, place};
+    use super::{
+        Counters, Instant, Placed, Publish, Ready, SessionStatus, SystemTime, Tables, place,
+    };
     use crate::{
-        engine::Resources, outbox::Outbox, registry::Registry, worker::tables::subscriptions,
+        engine::{Engine, Resources},
+        outbox::Outbox,
+        registry::Registry,
+        worker::tables::subscriptions,
     };
 
     const NARROW: (&str, &str) = ("narrow", "d/{id}");
@@ -385,6 +415,10 @@ mod tests {
         let resources = Resources::new(Outbox::memory());
         let table = tables.into_iter().next().unwrap().object;
         Arc::new(Engine::build(table, &Registry::new(), resources).await.unwrap())
+    }
+
+    fn ready(engine: &Arc<Engine>) -> Arc<Ready> {
+        Ready::new(Arc::clone(engine), &Counters::default(), 1)
     }
 
     /// A connection that holds every filter of `engine`, in this state.
@@ -426,7 +460,7 @@ mod tests {
     #[tokio::test]
     async fn a_copy_is_left_out_only_while_the_winners_filter_is_settled() {
         let both = engine(&[NARROW, WIDE]).await;
-        let tables = Tables::new(Arc::clone(&both), SECOND);
+        let tables = Tables::new(ready(&both), SECOND);
         let (plus, hash) = (identifier(&both, "d/+"), identifier(&both, "d/#"));
         let settled = tables.settled(&holding(&both, &SETTLED));
         let pending = tables.settled(&holding(&both, &FilterState::Pending));
@@ -440,7 +474,7 @@ mod tests {
     #[tokio::test]
     async fn a_gone_route_stays_matchable_until_its_filter_has_left() {
         let (narrow, wide) = (engine(&[NARROW]).await, engine(&[WIDE]).await);
-        let tables = Tables::new(Arc::clone(&narrow), SECOND).swapped(Arc::clone(&wide), SECOND);
+        let tables = Tables::new(ready(&narrow), SECOND).swapped(ready(&wide), SECOND);
         let (plus, hash) = (identifier(&narrow, "d/+"), identifier(&wide, "d/#"));
         let calm = holding(&wide, &SETTLED);
         let mut leaving = calm.clone();
@@ -458,7 +492,7 @@ mod tests {
     #[tokio::test]
     async fn a_gone_route_without_an_heir_is_unmatched_in_the_end() {
         let (narrow, other) = (engine(&[NARROW]).await, engine(&[("other", "e/{id}")]).await);
-        let tables = Tables::new(Arc::clone(&narrow), SECOND).swapped(Arc::clone(&other), SECOND);
+        let tables = Tables::new(ready(&narrow), SECOND).swapped(ready(&other), SECOND);
         let plus = identifier(&narrow, "d/+");
         assert_eq!(routed(&tables, &[], plus), "narrow");
         let aged = tables.aged(&holding(&other, &SETTLED), Instant::now() + 2 * SECOND).unwrap();
@@ -468,7 +502,7 @@ mod tests {
     #[tokio::test]
     async fn a_disconnected_session_forgets_no_table() {
         let (narrow, wide) = (engine(&[NARROW]).await, engine(&[WIDE]).await);
-        let tables = Tables::new(narrow, SECOND).swapped(Arc::clone(&wide), SECOND);
+        let tables = Tables::new(ready(&narrow), SECOND).swapped(ready(&wide), SECOND);
         let away = SessionStatus {
             connection: ConnectionState::Connecting,
             ..holding(&wide, &FilterState::Pending)
@@ -480,9 +514,9 @@ mod tests {
     async fn tables_that_change_without_a_connection_are_bounded_and_the_first_one_is_kept() {
         let narrow = engine(&[NARROW]).await;
         let other = engine(&[("other", "e/{id}")]).await;
-        let mut tables = Tables::new(Arc::clone(&narrow), SECOND);
+        let mut tables = Tables::new(ready(&narrow), SECOND);
         for _ in 0..100 {
-            tables = tables.swapped(Arc::clone(&other), SECOND);
+            tables = tables.swapped(ready(&other), SECOND);
         }
         assert_eq!(tables.previous.len(), 16);
         assert_eq!(routed(&tables, &[], identifier(&narrow, "d/+")), "narrow");

@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{
     record::Identity,
-    tables::{Tables, subscriptions},
+    tables::{Tables, with_states},
 };
 
 /// What is watched.
@@ -41,9 +41,7 @@ pub(crate) async fn follow(follow: Follow) {
 }
 
 fn tell(worker: &Identity, before: &SessionStatus, now: &SessionStatus, tables: &Tables) {
-    let table = tables.current.table();
-    let overlaps = table.filters.iter().any(|filter| filter.overlaps);
-    for notice in notices(before, now, &subscriptions(table), overlaps) {
+    for notice in notices(before, now, &tables.wanted(), tables.overlaps()) {
         notice.log(worker);
     }
 }
@@ -92,7 +90,8 @@ fn notices(
     if before.connection != now.connection || before.epoch != now.epoch {
         notices.extend(of_connection(&now.connection, overlaps));
     }
-    notices.extend(wanted.iter().filter_map(|it| of_filter(it, before, now)));
+    let (old, new) = (with_states(wanted, before), with_states(wanted, now));
+    notices.extend(old.zip(new).filter_map(|((it, old), (_, new))| of_filter(it, old, new?)));
     if !all_granted(wanted, before) && all_granted(wanted, now) {
         notices.push(Notice::Subscribed { filters: wanted.len() });
     }
@@ -109,15 +108,18 @@ fn of_connection(connection: &ConnectionState, overlaps: bool) -> Option<Notice>
     }
 }
 
-fn of_filter(wanted: &Subscription, before: &SessionStatus, now: &SessionStatus) -> Option<Notice> {
-    let filter = wanted.filter.clone();
-    let (old, new) = (before.filters.get(&filter), now.filters.get(&filter)?);
+fn of_filter(
+    wanted: &Subscription,
+    old: Option<&FilterState>,
+    new: &FilterState,
+) -> Option<Notice> {
+    let filter = || wanted.filter.clone();
     match new {
         FilterState::Refused { code, reason } if old != Some(new) => {
-            Some(Notice::Refused { filter, code: *code, reason })
+            Some(Notice::Refused { filter: filter(), code: *code, reason })
         }
         FilterState::Granted { qos, .. } if *qos < wanted.qos && !is_granted(old) => {
-            Some(Notice::Lowered { filter, asked: wanted.qos as u8, granted: *qos as u8 })
+            Some(Notice::Lowered { filter: filter(), asked: wanted.qos as u8, granted: *qos as u8 })
         }
         _ => None,
     }
@@ -128,7 +130,7 @@ fn is_granted(state: Option<&FilterState>) -> bool {
 }
 
 fn all_granted(wanted: &[Subscription], status: &SessionStatus) -> bool {
-    !wanted.is_empty() && wanted.iter().all(|it| is_granted(status.filters.get(&it.filter)))
+    !wanted.is_empty() && with_states(wanted, status).all(|(_, state)| is_granted(state))
 }
 
 impl Notice {

@@ -29,13 +29,32 @@ pub(crate) struct Local {
     routes: Vec<Arc<RouteCells>>,
 }
 
+/// A table that was taken up, with what each lane needs of it: made once, because a table may have many routes.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    pub(crate) engine: Arc<Engine>,
+    /// By lane.
+    pub(crate) locals: Vec<Arc<Local>>,
+}
+
+impl Ready {
+    pub(crate) fn new(engine: Arc<Engine>, counters: &Counters, lanes: usize) -> Arc<Self> {
+        let local = |lane| {
+            let routes = counters.cells(lane, &engine.table().routes);
+            Arc::new(Local { engine: Arc::clone(&engine), routes })
+        };
+        let locals = (0..lanes).map(local).collect();
+        Arc::new(Self { engine, locals })
+    }
+}
+
 /// A message to handle, and with what.
-pub(crate) type Job = (Arc<Local>, Message);
+pub(crate) type Job = (Arc<Local>, Arc<Received>);
 
 /// Handles one message.
-pub(crate) async fn handle((local, message): Job) -> Final {
-    let cells = &local.routes[message.route_index()];
-    local.engine.handle_counted(message, cells).await
+pub(crate) async fn handle((local, received): Job) -> Final {
+    let cells = &local.routes[received.route_index()];
+    local.engine.handle_counted(Message::again(received), cells).await
 }
 
 /// What is owed for a message.
@@ -59,7 +78,6 @@ pub(crate) struct Handling {
     acks: Acks,
     counters: Arc<Counters>,
     unowed: Arc<Unowed>,
-    local: Option<Arc<Local>>,
     /// This turn's, until the flush.
     ended: Vec<Owed>,
     tokens: Vec<AckToken>,
@@ -86,7 +104,6 @@ impl Handling {
             acks,
             counters,
             unowed,
-            local: None,
             ended: Vec::new(),
             tokens: Vec::new(),
             given_back: 0,
@@ -94,29 +111,19 @@ impl Handling {
         }
     }
 
-    fn local(&mut self, engine: Arc<Engine>) -> Arc<Local> {
-        let known = self.local.take().filter(|local| Arc::ptr_eq(&local.engine, &engine));
-        let local = known.unwrap_or_else(|| {
-            let routes = self.counters.cells(self.lane, &engine.table().routes);
-            Arc::new(Local { engine, routes })
-        });
-        self.local = Some(Arc::clone(&local));
-        local
-    }
-
     fn entry(&self, local: &Arc<Local>, at: Instant, admitted: Admitted) -> Entry<Owed, Job> {
-        let Admitted { key, token, message } = admitted;
-        let route = message.route_index();
+        let Admitted { key, token, received } = admitted;
+        let route = received.route_index();
         local.routes[route].received();
         let ticket = Owed {
             token,
             local: Arc::clone(local),
             route,
             at,
-            bytes: size(&message),
-            received: self.observer.as_ref().map(|_| Arc::clone(message.received())),
+            bytes: if token.is_none() { size(&received) } else { 0 },
+            received: self.observer.as_ref().map(|_| Arc::clone(&received)),
         };
-        Entry { key, ticket, job: (Arc::clone(local), message) }
+        Entry { key, ticket, job: (Arc::clone(local), received) }
     }
 
     /// What ended this turn is acknowledged now: one look at the clock for all of it.
@@ -146,8 +153,7 @@ impl Work for Handling {
     type Output = Final;
 
     fn open(&mut self, batch: Batch, into: &mut VecDeque<Entry<Owed, Job>>) {
-        let Batch { engine, at, jobs } = batch;
-        let local = self.local(engine);
+        let Batch { local, at, jobs } = batch;
         into.extend(jobs.into_iter().map(|admitted| self.entry(&local, at, admitted)));
     }
 
@@ -171,8 +177,9 @@ impl Work for Handling {
         self.deliver();
         if !self.tokens.is_empty() {
             self.counters.settled.fetch_add(self.tokens.len() as u64, Relaxed);
-            self.acks.done_all(&self.tokens);
-            self.tokens.clear();
+            // As many may end in the next turn.
+            let next = Vec::with_capacity(self.tokens.len());
+            self.acks.done_all(std::mem::replace(&mut self.tokens, next));
         }
         if self.given_back > 0 {
             self.counters.returned.fetch_add(std::mem::take(&mut self.given_back), Relaxed);

@@ -301,7 +301,7 @@ impl Hasher for KeyHasher {
         }
     }
 
-    /// Shards are chosen by the low bits: mix, so that a shard's keys differ in them.
+    /// Shards are chosen by the high bits: mix, so that those of a shard's keys differ.
     fn write_u64(&mut self, key: u64) {
         self.0 = key.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32);
     }

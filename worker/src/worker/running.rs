@@ -25,7 +25,7 @@ use super::{
     counters::Counters,
     dispatcher::{Batch, Dispatcher, MOST_UNOWED_MEMORY, StatusCell, Unowed, Wiring},
     follow::{Follow, follow},
-    handling::{Handling, Shared, handle},
+    handling::{Handling, Ready, Shared, handle},
     lane::{Lane, Mark},
     record::{Identity, Observer},
     shard::{Command, Shard},
@@ -41,6 +41,9 @@ use crate::{
 const LOOK: Duration = Duration::from_millis(20);
 /// The part of a worker's concurrency that a session on its way out gets.
 const DRAIN_SHARE: usize = 4;
+
+/// Tables below this size are made ready where somebody asks for it.
+const TAKEN_UP_HERE: usize = 257;
 
 /// What a worker is made of.
 pub struct WorkerOptions {
@@ -119,12 +122,18 @@ impl RunningWorker {
             (identity(engine.table(), slot), engine.table().delivery.clone());
         say_bound(&identity, &config);
         let wanted = subscriptions(engine.table());
+        let (counters, unowed) = (Arc::new(Counters::default()), Arc::new(Unowed::default()));
+        // As many as are started below: each has its own view of a table.
+        let lanes = Lanes::count(purpose.share_of(delivery.concurrency));
+        let ready = take_up(engine, &counters, lanes).await;
         let tables = match before {
-            Some(before) => Tables::new(before, transition).swapped(engine, transition),
-            None => Tables::new(engine, transition),
+            Some(before) => {
+                let before = take_up(before, &counters, lanes).await;
+                Tables::new(before, transition).swapped(ready, transition)
+            }
+            None => Tables::new(ready, transition),
         };
         let tables = watch::Sender::new(Arc::new(tables));
-        let (counters, unowed) = (Arc::new(Counters::default()), Arc::new(Unowed::default()));
         let shared = Shared {
             identity: Arc::clone(&identity),
             observer,
@@ -186,9 +195,10 @@ impl RunningWorker {
     /// What a session is made of (concurrency, receive maximum, expiry) needs a new worker instead.
     pub async fn swap(&self, engine: Arc<Engine>) {
         let wanted = subscriptions(engine.table());
-        self.tables.send_modify(|tables| {
-            *tables = Arc::new(tables.swapped(engine, self.transition));
-        });
+        let ready = take_up(engine, &self.counters, self.lanes.commands.len()).await;
+        // Nobody else changes tables but to forget earlier ones, which then are still there: no harm is done.
+        let swapped = self.tables.borrow().swapped(ready, self.transition);
+        self.tables.send_replace(Arc::new(swapped));
         self.session.subscribe_to(wanted).await;
     }
 
@@ -295,11 +305,15 @@ impl Purpose {
 }
 
 impl Lanes {
-    /// As many lanes as there are processors, and no more than handlers may be at work; they share
-    /// `concurrency` out.
-    fn start(concurrency: usize, shared: &Shared, acks: &Acks) -> Self {
+    /// As many lanes as there are processors, and no more than handlers may be at work.
+    fn count(concurrency: usize) -> usize {
         let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
-        let count = processors.min(concurrency).max(1);
+        processors.min(concurrency).max(1)
+    }
+
+    /// The lanes share `concurrency` out.
+    fn start(concurrency: usize, shared: &Shared, acks: &Acks) -> Self {
+        let count = Self::count(concurrency);
         let mut lanes = Self::default();
         for index in 0..count {
             let limit = concurrency / count + usize::from(index < concurrency % count);
@@ -344,6 +358,17 @@ impl Lanes {
         let answers = join_all(self.commands.iter().map(ask)).await;
         answers.into_iter().filter_map(Result::ok).max().flatten()
     }
+}
+
+/// Makes a table ready; a large one where no message waits for it.
+async fn take_up(engine: Arc<Engine>, counters: &Arc<Counters>, lanes: usize) -> Arc<Ready> {
+    if engine.table().routes.len() < TAKEN_UP_HERE {
+        return Ready::new(engine, counters, lanes);
+    }
+    let (own, also) = (Arc::clone(&engine), Arc::clone(counters));
+    let ready = tokio::task::spawn_blocking(move || Ready::new(own, &also, lanes)).await;
+    // It fails only where the runtime ends.
+    ready.unwrap_or_else(|_| Ready::new(engine, counters, lanes))
 }
 
 fn identity(table: &Table, slot: u32) -> Arc<Identity> {

@@ -24,8 +24,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::lane::{Entry, Lane, Mark, Panicked, Ticket};
 use crate::monitor::Beat;
 
-/// Jobs that a shard starts or ends before it lets other tasks run.
-const BUDGET: usize = 256;
+/// Jobs that a shard starts or ends before it lets other tasks run: about a read's worth, some hundred microseconds.
+const BUDGET: usize = 1024;
 
 /// What a shard's jobs are, and what becomes of them.
 pub(crate) trait Work: Send + 'static {

@@ -6,8 +6,7 @@ use routemq_crds::table::{Filter, Table};
 use routemq_mqtt::{ConnectionState, FilterState, QoS, SessionStatus, Subscription};
 use tokio::time::Instant;
 
-use super::overlap::Known;
-use crate::engine::Engine;
+use super::{handling::Ready, overlap::Known};
 
 /// Earlier tables that are kept: the latest, and the first of all, whose filters the broker may still hold when no
 /// connection was made since.
@@ -17,44 +16,55 @@ const MOST_PREVIOUS: usize = 16;
 #[derive(Clone, Debug)]
 pub(crate) struct Tables {
     /// The table to use.
-    pub(crate) current: Arc<Engine>,
+    pub(crate) current: Arc<Ready>,
     /// Those before it, newest first: their gone routes stay matchable until their filters have left, and
     /// they are consulted about overlaps until `young_until`.
-    pub(crate) previous: Vec<Arc<Engine>>,
+    pub(crate) previous: Vec<Arc<Ready>>,
     /// Until then siblings may still have an earlier table.
     young_until: Option<Instant>,
     /// Whether some that siblings may still have were forgotten before their time.
     cut: bool,
+    /// What the session should subscribe to, by whole filter.
+    wanted: Arc<[Subscription]>,
+    /// Whether messages may come by several filters.
+    overlaps: bool,
     filters: Vec<u32>,
     earlier: Vec<u32>,
 }
 
 impl Tables {
     /// The first table. Siblings may have had an earlier one until `transition` is over.
-    pub(crate) fn new(engine: Arc<Engine>, transition: Duration) -> Self {
-        Self::of(engine, Vec::new(), Some(Instant::now() + transition), false)
+    pub(crate) fn new(ready: Arc<Ready>, transition: Duration) -> Self {
+        Self::of(ready, Vec::new(), Some(Instant::now() + transition), false)
     }
 
     /// A new table on top of this one.
-    pub(crate) fn swapped(&self, engine: Arc<Engine>, transition: Duration) -> Self {
+    pub(crate) fn swapped(&self, ready: Arc<Ready>, transition: Duration) -> Self {
         let mut previous = vec![Arc::clone(&self.current)];
         previous.extend(self.previous.iter().cloned());
         let cut = previous.len() > MOST_PREVIOUS;
         if cut {
             previous.remove(MOST_PREVIOUS - 1);
         }
-        Self::of(engine, previous, Some(Instant::now() + transition), self.cut || cut)
+        Self::of(ready, previous, Some(Instant::now() + transition), self.cut || cut)
     }
 
     fn of(
-        current: Arc<Engine>,
-        previous: Vec<Arc<Engine>>,
+        current: Arc<Ready>,
+        previous: Vec<Arc<Ready>>,
         young_until: Option<Instant>,
         cut: bool,
     ) -> Self {
-        let filters = identifiers(current.table().filters.iter());
-        let earlier = identifiers(previous.iter().flat_map(|engine| &engine.table().filters));
-        Self { current, previous, young_until, cut, filters, earlier }
+        let table = current.engine.table();
+        let identifier = |filter: &Filter| filter.identifier;
+        let filters = sorted(table.filters.iter().map(identifier));
+        let earlier = previous.iter().flat_map(|ready| &ready.engine.table().filters);
+        let earlier = sorted(earlier.map(identifier));
+        let mut wanted = subscriptions(table);
+        wanted.sort_by(|one, other| one.filter.cmp(&other.filter));
+        let overlaps = table.filters.iter().any(|filter| filter.overlaps);
+        let wanted = wanted.into();
+        Self { current, previous, young_until, cut, wanted, overlaps, filters, earlier }
     }
 
     /// Without the earlier tables, once siblings have had their time and no gone filter is left on the broker.
@@ -72,30 +82,38 @@ impl Tables {
 
     /// Whether this connection's filters are answered for, and exactly those of the current table.
     fn gone_have_left(&self, status: &SessionStatus) -> bool {
-        let wanted = subscriptions(self.current.table());
-        let answered = |filter: &str| {
-            status.filters.get(filter).is_some_and(|state| *state != FilterState::Pending)
-        };
         matches!(status.connection, ConnectionState::Connected { .. })
-            && wanted.len() == status.filters.len()
-            && wanted.iter().all(|it| answered(&it.filter))
+            && self.holds_exactly(status, |state| *state != FilterState::Pending)
     }
 
     /// Whether exactly the current table's filters are held, each with an answer that is final for now: refused, or
     /// granted and settled (only granted, where there is no barrier to settle it).
     pub(crate) fn is_settled(&self, status: &SessionStatus) -> bool {
-        let wanted = subscriptions(self.current.table());
-        let settled = |filter: &str| match status.filters.get(filter) {
-            Some(FilterState::Granted { settled, .. }) => *settled || status.no_barrier,
-            Some(FilterState::Refused { .. }) => true,
-            _ => false,
-        };
-        wanted.len() == status.filters.len() && wanted.iter().all(|it| settled(&it.filter))
+        self.holds_exactly(status, |state| match state {
+            FilterState::Granted { settled, .. } => *settled || status.no_barrier,
+            FilterState::Refused { .. } => true,
+            FilterState::Pending | FilterState::Leaving => false,
+        })
     }
 
-    /// What the session should subscribe to.
-    pub(crate) fn wanted(&self) -> Vec<Subscription> {
-        subscriptions(self.current.table())
+    /// Whether `status` names the current table's filters and no others, all in such a state. Both are sorted.
+    fn holds_exactly(&self, status: &SessionStatus, is: impl Fn(&FilterState) -> bool) -> bool {
+        self.wanted.len() == status.filters.len()
+            && self
+                .wanted
+                .iter()
+                .zip(&status.filters)
+                .all(|(wanted, (filter, state))| wanted.filter == *filter && is(state))
+    }
+
+    /// What the session should subscribe to, by whole filter.
+    pub(crate) fn wanted(&self) -> Arc<[Subscription]> {
+        Arc::clone(&self.wanted)
+    }
+
+    /// Whether messages may come by several filters.
+    pub(crate) fn overlaps(&self) -> bool {
+        self.overlaps
     }
 
     /// What the overlap decision needs to know; `settled` is sorted.
@@ -111,11 +129,11 @@ impl Tables {
 
     /// The identifiers of the filters that are granted and settled on this connection, sorted.
     pub(crate) fn settled(&self, status: &SessionStatus) -> Vec<u32> {
-        let table = self.current.table();
-        identifiers(table.filters.iter().filter(|filter| {
-            let state = status.filters.get(&whole_filter(table, filter));
-            matches!(state, Some(FilterState::Granted { settled: true, .. }))
-        }))
+        let settled =
+            |state: &FilterState| matches!(state, FilterState::Granted { settled: true, .. });
+        let held =
+            with_states(&self.wanted, status).filter(|(_, state)| state.is_some_and(settled));
+        sorted(held.map(|(wanted, _)| wanted.identifier))
     }
 }
 
@@ -149,8 +167,21 @@ fn quality(level: u8) -> QoS {
     }
 }
 
-fn identifiers<'a>(filters: impl Iterator<Item = &'a Filter>) -> Vec<u32> {
-    let mut identifiers: Vec<u32> = filters.map(|filter| filter.identifier).collect();
+/// Each of `wanted`, which is sorted, with what `status` says of it: one walk through both, because there may be many.
+pub(crate) fn with_states<'a>(
+    wanted: &'a [Subscription],
+    status: &'a SessionStatus,
+) -> impl Iterator<Item = (&'a Subscription, Option<&'a FilterState>)> {
+    let mut held = status.filters.iter().peekable();
+    wanted.iter().map(move |wanted| {
+        while held.next_if(|(filter, _)| **filter < wanted.filter).is_some() {}
+        let state = held.peek().filter(|(filter, _)| **filter == wanted.filter);
+        (wanted, state.map(|(_, state)| *state))
+    })
+}
+
+fn sorted(identifiers: impl Iterator<Item = u32>) -> Vec<u32> {
+    let mut identifiers: Vec<u32> = identifiers.collect();
     identifiers.sort_unstable();
     identifiers.dedup();
     identifiers

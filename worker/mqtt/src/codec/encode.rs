@@ -5,11 +5,17 @@ use rumqttc::v5::mqttbytes::{
     self,
     v5::{
         self, Connect, ConnectProperties, Disconnect, DisconnectProperties, Filter, Packet,
-        PublishProperties, RetainForwardRule, Subscribe, SubscribeProperties, Unsubscribe,
+        RetainForwardRule, Subscribe, SubscribeProperties, Unsubscribe,
     },
 };
 
-use super::Kind;
+use super::{
+    Kind,
+    properties::{
+        CONTENT_TYPE, CORRELATION_DATA, MESSAGE_EXPIRY, PAYLOAD_FORMAT, RESPONSE_TOPIC,
+        USER_PROPERTY,
+    },
+};
 use crate::{Login, Properties, QoS, SessionConfig, Subscription};
 
 /// Why a packet cannot be written: it holds a field or is as a whole larger than MQTT can say.
@@ -165,19 +171,10 @@ pub(crate) struct Outbound<'a> {
     pub(crate) properties: Option<&'a Properties>,
 }
 
-impl Outbound<'_> {
-    fn packet(&self, id: u16) -> v5::Publish {
-        v5::Publish {
-            dup: false,
-            qos: codec_qos(self.qos),
-            retain: self.retain,
-            topic: Bytes::copy_from_slice(self.topic.as_bytes()),
-            pkid: id,
-            payload: self.payload.clone(),
-            properties: self.properties.map(publish_properties),
-        }
-    }
+/// The largest remaining length (MQTT 5, 1.5.5).
+const MAX_REMAINING: usize = 268_435_455;
 
+impl Outbound<'_> {
     /// Strings and binary fields have two bytes for their length.
     fn fits(&self) -> bool {
         let short = |len: usize| u16::try_from(len).is_ok();
@@ -192,32 +189,99 @@ impl Outbound<'_> {
     }
 }
 
-/// PUBLISH. The identifier is 0 at QoS 0 only.
+/// PUBLISH, straight into the buffer. The identifier is 0 at QoS 0 only.
 pub(crate) fn encode_publish(
     message: &Outbound<'_>,
     id: u16,
     out: &mut BytesMut,
 ) -> Result<(), Unwritable> {
-    if !message.fits() {
+    let properties = message.properties.map_or(0, properties_length);
+    let id_length = if message.qos == QoS::AtMostOnce { 0 } else { 2 };
+    let length_bytes = variable_length(properties);
+    let head = 2 + message.topic.len() + id_length + length_bytes;
+    let remaining = head + properties + message.payload.len();
+    if !message.fits() || remaining > MAX_REMAINING {
         return Err(Unwritable);
     }
-    let before = out.len();
-    message.packet(id).write(out).map(drop).map_err(|_| {
-        out.truncate(before);
-        Unwritable
-    })
+    out.reserve(1 + variable_length(remaining) + remaining);
+    out.put_u8(0x30 | (message.qos as u8) << 1 | u8::from(message.retain));
+    put_variable(remaining, out);
+    put_text(message.topic.as_bytes(), out);
+    if message.qos != QoS::AtMostOnce {
+        out.put_u16(id);
+    }
+    put_variable(properties, out);
+    if let Some(properties) = message.properties {
+        put_properties(properties, out);
+    }
+    out.put_slice(message.payload);
+    Ok(())
 }
 
-fn publish_properties(properties: &Properties) -> PublishProperties {
-    PublishProperties {
-        payload_format_indicator: properties.payload_is_utf8.map(u8::from),
-        message_expiry_interval: properties.message_expiry,
-        topic_alias: None,
-        response_topic: properties.response_topic.clone(),
-        correlation_data: properties.correlation_data.clone(),
-        user_properties: properties.user.clone(),
-        subscription_identifiers: Vec::new(),
-        content_type: properties.content_type.clone(),
+fn properties_length(properties: &Properties) -> usize {
+    let text = |text: &Option<String>| text.as_ref().map_or(0, |text| 3 + text.len());
+    let data = properties.correlation_data.as_ref().map_or(0, |data| 3 + data.len());
+    let user: usize = properties.user.iter().map(|(k, v)| 5 + k.len() + v.len()).sum();
+    let format = if properties.payload_is_utf8.is_some() { 2 } else { 0 };
+    let expiry = if properties.message_expiry.is_some() { 5 } else { 0 };
+    format
+        + expiry
+        + text(&properties.content_type)
+        + text(&properties.response_topic)
+        + data
+        + user
+}
+
+fn put_properties(properties: &Properties, out: &mut BytesMut) {
+    if let Some(is_utf8) = properties.payload_is_utf8 {
+        out.put_slice(&[PAYLOAD_FORMAT, u8::from(is_utf8)]);
+    }
+    if let Some(seconds) = properties.message_expiry {
+        out.put_u8(MESSAGE_EXPIRY);
+        out.put_u32(seconds);
+    }
+    let fields = [
+        (CONTENT_TYPE, properties.content_type.as_ref().map(String::as_bytes)),
+        (RESPONSE_TOPIC, properties.response_topic.as_ref().map(String::as_bytes)),
+        (CORRELATION_DATA, properties.correlation_data.as_deref()),
+    ];
+    for (identifier, value) in fields {
+        if let Some(value) = value {
+            out.put_u8(identifier);
+            put_text(value, out);
+        }
+    }
+    for (name, value) in &properties.user {
+        out.put_u8(USER_PROPERTY);
+        put_text(name.as_bytes(), out);
+        put_text(value.as_bytes(), out);
+    }
+}
+
+/// Two bytes of length, then the bytes: [`Outbound::fits`] has looked at their number.
+fn put_text(text: &[u8], out: &mut BytesMut) {
+    out.put_u16(u16::try_from(text.len()).unwrap_or(u16::MAX));
+    out.put_slice(text);
+}
+
+/// A variable byte integer (MQTT 5, 1.5.5), at most [`MAX_REMAINING`].
+fn put_variable(mut value: usize, out: &mut BytesMut) {
+    loop {
+        let low = u8::try_from(value & 0x7F).unwrap_or(0);
+        value >>= 7;
+        out.put_u8(if value > 0 { low | 0x80 } else { low });
+        if value == 0 {
+            return;
+        }
+    }
+}
+
+fn variable_length(value: usize) -> usize {
+    match value {
+        0..0x80 => 1,
+        0x80..0x4000 => 2,
+        0x4000..0x20_0000 => 3,
+        _ => 4,
     }
 }
 

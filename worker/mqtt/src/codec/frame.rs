@@ -1,6 +1,6 @@
 //! The fixed header: where one packet ends and the next begins (MQTT 5, 2.1).
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 
 use super::Fault;
 use crate::reason;
@@ -13,8 +13,15 @@ pub(crate) struct Frame {
     pub(crate) flags: u8,
     /// Everything.
     pub(crate) whole: Bytes,
+    /// Bytes of the fixed header.
+    pub(super) header: usize,
+}
+
+impl Frame {
     /// What follows the fixed header.
-    pub(crate) body: Bytes,
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.whole[self.header..]
+    }
 }
 
 /// The packet types that a broker may send.
@@ -128,10 +135,7 @@ pub(crate) fn next_frame(frames: &mut Bytes) -> Result<Option<Frame>, Fault> {
     if total > frames.len() {
         return Ok(None);
     }
-    let whole = frames.slice(..total);
-    frames.advance(total);
-    let body = whole.slice(len..);
-    Ok(Some(Frame { kind, flags, whole, body }))
+    Ok(Some(Frame { kind, flags, whole: frames.split_to(total), header: len }))
 }
 
 /// `None`: not enough bytes yet to know the length.

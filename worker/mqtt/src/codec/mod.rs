@@ -73,24 +73,24 @@ pub(crate) struct Greeting {
 }
 
 /// Decodes one frame.
-pub(crate) fn decode(frame: &Frame) -> Result<Incoming, Fault> {
+pub(crate) fn decode(frame: Frame) -> Result<Incoming, Fault> {
+    let body = frame.body();
     match frame.kind {
         Kind::Publish => publish::decode(frame).map(Incoming::Publish),
-        Kind::PingResp if frame.body.is_empty() => Ok(Incoming::PingResp),
+        Kind::PingResp if body.is_empty() => Ok(Incoming::PingResp),
         Kind::PingResp => Err(Fault::malformed("a PINGRESP with a body")),
-        Kind::Disconnect if frame.body.len() < 2 => Ok(Incoming::Disconnect {
-            code: frame.body.first().copied().unwrap_or(0),
-            detail: None,
-        }),
-        Kind::ConnAck if frame.body.len() == 2 => greeting(frame, None).map(Incoming::ConnAck),
-        _ => decode_control(frame),
+        Kind::Disconnect if body.len() < 2 => {
+            Ok(Incoming::Disconnect { code: body.first().copied().unwrap_or(0), detail: None })
+        }
+        Kind::ConnAck if body.len() == 2 => greeting(&frame, None).map(Incoming::ConnAck),
+        _ => decode_control(&frame),
     }
 }
 
 fn decode_control(frame: &Frame) -> Result<Incoming, Fault> {
     check_properties(frame)?;
     let packet = read(frame)?;
-    let body = &frame.body;
+    let body = frame.body();
     // The reason codes are taken from the frame: rumqttc's enums have no number.
     let code = body.get(2).copied().unwrap_or(0);
     let incoming = match packet {
@@ -100,10 +100,10 @@ fn decode_control(frame: &Frame) -> Result<Incoming, Fault> {
         Packet::PubRel(ack) => Incoming::PubRel { id: ack.pkid },
         Packet::PubComp(ack) => Incoming::PubComp { id: ack.pkid },
         Packet::SubAck(ack) => {
-            Incoming::SubAck { id: ack.pkid, codes: tail(body, ack.return_codes.len()) }
+            Incoming::SubAck { id: ack.pkid, codes: tail(frame, ack.return_codes.len()) }
         }
         Packet::UnsubAck(ack) => {
-            Incoming::UnsubAck { id: ack.pkid, codes: tail(body, ack.reasons.len()) }
+            Incoming::UnsubAck { id: ack.pkid, codes: tail(frame, ack.reasons.len()) }
         }
         Packet::Disconnect(disconnect) => Incoming::Disconnect {
             code: body.first().copied().unwrap_or(0),
@@ -116,8 +116,9 @@ fn decode_control(frame: &Frame) -> Result<Incoming, Fault> {
 }
 
 /// The last `count` bytes: where SUBACK and UNSUBACK keep their codes.
-fn tail(body: &Bytes, count: usize) -> Bytes {
-    body.slice(body.len().saturating_sub(count)..)
+fn tail(frame: &Frame, count: usize) -> Bytes {
+    let whole = &frame.whole;
+    whole.slice(whole.len().saturating_sub(count).max(frame.header)..)
 }
 
 fn check_id(incoming: &Incoming) -> Result<(), Fault> {
@@ -145,15 +146,15 @@ fn check_properties(frame: &Frame) -> Result<(), Fault> {
         Kind::ConnAck | Kind::SubAck | Kind::UnsubAck => 2,
         Kind::Disconnect => 1,
         // A reason without properties is three bytes (MQTT 5, 3.4.2.2.1).
-        _ if frame.body.len() < 4 => return Ok(()),
+        _ if frame.body().len() < 4 => return Ok(()),
         _ => 3,
     };
-    let (section, _) = properties::section(frame.body.get(offset..).unwrap_or_default())?;
+    let (section, _) = properties::section(frame.body().get(offset..).unwrap_or_default())?;
     properties::Walk::new(section).try_for_each(|property| property.map(drop))
 }
 
 fn greeting(frame: &Frame, connack: Option<ConnAck>) -> Result<Box<Greeting>, Fault> {
-    let &[flags, code, ..] = &frame.body[..] else {
+    let &[flags, code, ..] = frame.body() else {
         return Err(Fault::malformed("a CONNACK without a reason code"));
     };
     if flags > 1 {

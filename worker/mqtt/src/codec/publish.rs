@@ -21,24 +21,27 @@ pub(crate) struct Received {
     pub(crate) id: u16,
 }
 
-pub(super) fn decode(frame: &Frame) -> Result<Received, Fault> {
-    let qos = quality(frame.flags)?;
-    let duplicate = frame.flags & 0b1000 != 0;
+pub(super) fn decode(frame: Frame) -> Result<Received, Fault> {
+    let Frame { flags, mut whole, header, .. } = frame;
+    let qos = quality(flags)?;
+    let duplicate = flags & 0b1000 != 0;
     if duplicate && qos == QoS::AtMostOnce {
         return Err(Fault::malformed("a PUBLISH of QoS 0 marked as duplicate"));
     }
-    let mut rest = frame.body.clone();
-    let topic = take_topic(&mut rest)?;
-    let id = if qos == QoS::AtMostOnce { 0 } else { take_id(&mut rest)? };
-    let extra = take_properties(&mut rest)?;
+    let topic = topic(&whole, header)?;
+    let mut at = header + 2 + topic.len();
+    let id = if qos == QoS::AtMostOnce { 0 } else { id(&whole, &mut at)? };
+    let (extra, at) = extra(&whole, at)?;
     if topic.is_empty() {
         return Err(Fault::protocol("a PUBLISH without a topic"));
     }
+    // Moved, not counted once more: the counter is shared by all messages of a read.
+    whole.advance(at);
     let publish = Publish {
         topic,
-        payload: rest,
+        payload: whole,
         qos,
-        retain: frame.flags & 1 != 0,
+        retain: flags & 1 != 0,
         duplicate,
         subscriptions: extra.subscriptions,
         properties: extra.properties,
@@ -55,26 +58,28 @@ fn quality(flags: u8) -> Result<QoS, Fault> {
     }
 }
 
-fn take_topic(rest: &mut Bytes) -> Result<ByteString, Fault> {
-    let len = usize::from(rest.try_get_u16().map_err(|_| truncated())?);
-    if len > rest.len() {
-        return Err(truncated());
-    }
-    let bytes = rest.split_to(len);
-    if let Some(wrong) = bytes.iter().find(|byte| matches!(byte, b'+' | b'#' | 0)) {
-        return Err(match wrong {
+/// The topic, whose length stands at `start`.
+fn topic(whole: &Bytes, start: usize) -> Result<ByteString, Fault> {
+    let length = whole.get(start..start + 2).ok_or_else(truncated)?;
+    let end = start + 2 + usize::from(u16::from_be_bytes([length[0], length[1]]));
+    let bytes = whole.get(start + 2..end).ok_or_else(truncated)?;
+    if let Some(wrong) = memchr::memchr3(b'+', b'#', 0, bytes) {
+        return Err(match bytes[wrong] {
             0 => Fault::malformed("a topic with a NUL character"),
             _ => Fault::new(reason::TOPIC_NAME_INVALID, "a topic with a wildcard"),
         });
     }
-    ByteString::try_from(bytes).map_err(|_| Fault::malformed("a topic that is not UTF-8"))
+    ByteString::try_from(whole.slice(start + 2..end))
+        .map_err(|_| Fault::malformed("a topic that is not UTF-8"))
 }
 
-fn take_id(rest: &mut Bytes) -> Result<u16, Fault> {
-    match rest.try_get_u16() {
-        Ok(0) => Err(Fault::protocol("packet identifier 0")),
-        Ok(id) => Ok(id),
-        Err(_) => Err(truncated()),
+/// The packet identifier at `at`, which moves behind it.
+fn id(whole: &Bytes, at: &mut usize) -> Result<u16, Fault> {
+    let bytes = whole.get(*at..*at + 2).ok_or_else(truncated)?;
+    *at += 2;
+    match u16::from_be_bytes([bytes[0], bytes[1]]) {
+        0 => Err(Fault::protocol("packet identifier 0")),
+        id => Ok(id),
     }
 }
 
@@ -88,16 +93,15 @@ struct Extra {
     properties: Option<Box<Properties>>,
 }
 
-fn take_properties(rest: &mut Bytes) -> Result<Extra, Fault> {
+/// The properties at `at`, and where the payload begins.
+fn extra(whole: &Bytes, at: usize) -> Result<(Extra, usize), Fault> {
     let mut extra = Extra::default();
-    let (own, payload) = section(rest)?;
+    let (own, payload) = section(&whole[at..])?;
     for property in Walk::new(own) {
         let (identifier, value) = property?;
-        extra.add(identifier, value, rest)?;
+        extra.add(identifier, value, whole)?;
     }
-    let payload_at = rest.len() - payload.len();
-    rest.advance(payload_at);
-    Ok(extra)
+    Ok((extra, whole.len() - payload.len()))
 }
 
 impl Extra {

@@ -21,9 +21,9 @@ fn frames(bytes: &[u8]) -> (Vec<Frame>, Option<Fault>) {
 }
 
 fn one(bytes: &[u8]) -> Result<Incoming, Fault> {
-    let (frames, fault) = frames(bytes);
+    let (mut frames, fault) = frames(bytes);
     fault.map_or(Ok(()), Err)?;
-    decode(&frames[0])
+    decode(frames.swap_remove(0))
 }
 
 fn written(packet: &Packet) -> BytesMut {
@@ -55,7 +55,7 @@ fn frames_are_split_where_they_end_and_the_rest_stays() {
     let (mut whole, fault) = split_frames(&mut buffer, 100);
     assert_eq!((whole.len(), buffer.len(), fault), (6, 3, None));
     assert_eq!(next_frame(&mut whole).unwrap().unwrap().kind, Kind::PingResp);
-    assert_eq!(next_frame(&mut whole).unwrap().unwrap().body, [0, 1][..]);
+    assert_eq!(next_frame(&mut whole).unwrap().unwrap().body(), [0, 1]);
     assert!(next_frame(&mut whole).unwrap().is_none());
     buffer.put_u8(2);
     assert_eq!(split_frames(&mut buffer, 100).0.len(), 4);
@@ -212,32 +212,48 @@ proptest! {
     #[test]
     fn our_publish_is_what_rumqttc_reads(
         topic in "[a-z/]{1,20}",
-        payload in any::<Vec<u8>>(),
-        user in prop::collection::vec((text(), text()), 0..3),
+        payload in prop::collection::vec(any::<u8>(), 0..300),
+        properties in prop::option::of(any_properties()),
+        qos in 0_usize..3,
+        retain: bool,
     ) {
-        let properties = Properties { user: user.clone(), ..Properties::default() };
+        let properties = properties.map(|theirs| Properties {
+            message_expiry: theirs.message_expiry_interval,
+            response_topic: theirs.response_topic,
+            correlation_data: theirs.correlation_data,
+            content_type: theirs.content_type,
+            payload_is_utf8: theirs.payload_format_indicator.map(|flag| flag == 1),
+            user: theirs.user_properties,
+        });
         let payload = Bytes::from(payload);
         let message = Outbound {
             topic: &topic,
             payload: &payload,
-            qos: QoS::AtLeastOnce,
-            retain: true,
-            properties: Some(&properties),
+            qos: [QoS::AtMostOnce, QoS::AtLeastOnce, QoS::ExactlyOnce][qos],
+            retain,
+            properties: properties.as_ref(),
         };
+        let id = if qos == 0 { 0 } else { 3 };
         let mut out = BytesMut::new();
-        encode_publish(&message, 3, &mut out).unwrap();
+        encode_publish(&message, id, &mut out).unwrap();
         let Ok(Packet::Publish(read)) = Packet::read(&mut out, None) else {
             panic!("not a PUBLISH");
         };
-        prop_assert_eq!((&read.topic[..], &read.payload, read.pkid), (topic.as_bytes(), &payload, 3));
-        prop_assert_eq!(read.properties.map(|own| own.user_properties).unwrap_or_default(), user);
+        prop_assert!(out.is_empty(), "a length that is too small");
+        let Received { publish, id: read_id } = translated(read);
+        prop_assert_eq!((&publish.topic[..], &publish.payload), (topic.as_str(), &payload));
+        prop_assert_eq!((publish.qos, publish.retain, read_id), (message.qos, retain, id));
+        prop_assert_eq!(
+            publish.properties.as_deref().cloned().unwrap_or_default(),
+            properties.unwrap_or_default()
+        );
     }
 
     #[test]
     fn no_bytes_make_the_decoder_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let (frames, _) = frames(&bytes);
         for frame in frames {
-            let _ = decode(&frame);
+            let _ = decode(frame);
         }
     }
 
@@ -262,7 +278,7 @@ proptest! {
         bytes[at] = byte;
         let (frames, _) = frames(&bytes);
         for frame in frames {
-            let _ = decode(&frame);
+            let _ = decode(frame);
         }
     }
 }

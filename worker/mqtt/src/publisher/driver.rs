@@ -193,7 +193,7 @@ impl Driver {
         self.flight.written(link.written());
         let (mut frames, fault) = link.take_frames();
         while let Some(frame) = codec::next_frame(&mut frames).map_err(Lost::Fault)? {
-            let incoming = codec::decode(&frame).map_err(Lost::Fault)?;
+            let incoming = codec::decode(frame).map_err(Lost::Fault)?;
             self.hear(incoming, link)?;
         }
         if let Some(fault) = fault {

@@ -2,9 +2,10 @@
 //!
 //! Pure: no socket, no clock. Nothing leaves it unanswered, except when the publisher stops.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use bytes::BytesMut;
+use foldhash::HashMap;
 use tokio::sync::oneshot;
 
 use super::{Outgoing, PublishError, Published};
@@ -65,9 +66,8 @@ struct Limits {
 #[derive(Debug, Default)]
 pub(super) struct Flight {
     waiting: VecDeque<Job>,
-    /// QoS 1 and 2, by the order in which they were sent.
-    sent: BTreeMap<u64, Job>,
-    ids: HashMap<u16, u64>,
+    /// QoS 1 and 2, by packet identifier, with the order in which they were sent.
+    sent: HashMap<u16, (u64, Job)>,
     /// QoS 0, with the position in the stream where they end.
     unwritten: VecDeque<(u64, Job)>,
     limits: Limits,
@@ -109,12 +109,13 @@ impl Flight {
         {
             self.suspect(*code);
         }
-        let sent = std::mem::take(&mut self.sent).into_values();
-        let unwritten = self.unwritten.drain(..).map(|(_, job)| job);
-        let mut again: VecDeque<Job> = sent.chain(unwritten).collect();
+        let mut sent: Vec<(u64, Job)> = self.sent.drain().map(|(_, sent)| sent).collect();
+        sent.sort_unstable_by_key(|(order, _)| *order);
+        let unwritten = self.unwritten.drain(..);
+        let mut again: VecDeque<Job> =
+            sent.into_iter().chain(unwritten).map(|(_, job)| job).collect();
         again.append(&mut self.waiting);
         self.waiting = again;
-        self.ids.clear();
     }
 
     /// The broker disconnected because of a message. Which one shows when they go one at a time.
@@ -123,10 +124,12 @@ impl Flight {
             self.suspects = self.suspects.max(self.sent.len());
             return;
         }
-        let Some(mut alone) = self.sent.first_entry() else { return };
-        alone.get_mut().strikes += 1;
-        if alone.get().strikes >= STRIKES {
-            alone.remove().refuse(code);
+        let Some((&id, (_, alone))) = self.sent.iter_mut().next() else { return };
+        alone.strikes += 1;
+        if alone.strikes >= STRIKES
+            && let Some((_, alone)) = self.sent.remove(&id)
+        {
+            alone.refuse(code);
             self.suspects -= 1;
         }
     }
@@ -167,8 +170,7 @@ impl Flight {
         }
         self.last_id = id;
         self.last_order += 1;
-        self.ids.insert(id, self.last_order);
-        self.sent.insert(self.last_order, job);
+        self.sent.insert(id, (self.last_order, job));
     }
 
     /// Why the broker would refuse it, known without asking.
@@ -209,7 +211,7 @@ impl Flight {
         let mut id = self.last_id;
         loop {
             id = id.checked_add(1).unwrap_or(1);
-            if !self.ids.contains_key(&id) {
+            if !self.sent.contains_key(&id) {
                 return id;
             }
         }
@@ -255,19 +257,15 @@ impl Flight {
     }
 
     fn find(&mut self, id: u16, qos: QoS, kind: Kind) -> Result<&mut Job, Fault> {
-        let order = self.ids.get(&id);
-        order
-            .and_then(|order| self.sent.get_mut(order))
-            .filter(|job| job.message.qos == qos)
+        let sent = self.sent.get_mut(&id).map(|(_, job)| job);
+        sent.filter(|job| job.message.qos == qos)
             .ok_or_else(|| Fault::protocol(format!("{} that answers nothing", kind.name())))
     }
 
     fn take(&mut self, id: u16, qos: QoS, kind: Kind) -> Result<Job, Fault> {
         self.find(id, qos, kind)?;
-        let order = self.ids.remove(&id);
-        order
-            .and_then(|order| self.sent.remove(&order))
-            .ok_or_else(|| Fault::protocol(format!("{} that answers nothing", kind.name())))
+        let sent = self.sent.remove(&id).map(|(_, job)| job);
+        sent.ok_or_else(|| Fault::protocol(format!("{} that answers nothing", kind.name())))
     }
 
     fn confirm(&mut self, job: Job, code: u8) {

@@ -14,10 +14,10 @@ use tokio::{
 };
 
 use super::{
-    Acks, ConnectionState, End, Receiver, SessionStatus, Subscription, protocol::Protocol,
+    Acks, ConnectionState, Done, End, Receiver, SessionStatus, Subscription, protocol::Protocol,
 };
 use crate::{
-    AckToken, Loss, Pulse, SessionConfig, Trouble,
+    Loss, Pulse, SessionConfig, Trouble,
     alarm::Alarm,
     backoff::Backoff,
     codec,
@@ -30,8 +30,8 @@ use crate::{
 const HELD: Duration = Duration::from_secs(10);
 /// An idle session turns this often all the same, so that its pulse is felt.
 const BEAT: Duration = Duration::from_secs(15);
-/// Outcomes taken in at a time.
-const TOKENS: usize = 4096;
+/// Outcomes, or lists of them, taken in at a time.
+const OUTCOMES: usize = 256;
 
 /// What a handle asks for.
 #[derive(Debug)]
@@ -61,8 +61,8 @@ enum Ended {
 pub(super) struct Driver<R> {
     config: Arc<SessionConfig>,
     protocol: Protocol<R>,
-    tokens: Vec<AckToken>,
-    done: mpsc::UnboundedReceiver<AckToken>,
+    outcomes: Vec<Done>,
+    done: mpsc::UnboundedReceiver<Done>,
     commands: mpsc::Receiver<Command>,
     status: watch::Sender<SessionStatus>,
     alarm: Alarm,
@@ -80,13 +80,13 @@ impl<R: Receiver> Driver<R> {
     pub(super) fn new(
         config: SessionConfig,
         receiver: R,
-        (acks, done): (Acks, mpsc::UnboundedReceiver<AckToken>),
+        (acks, done): (Acks, mpsc::UnboundedReceiver<Done>),
         (sender, commands): (mpsc::Sender<Command>, mpsc::Receiver<Command>),
         (status, pulse): (watch::Sender<SessionStatus>, Pulse),
     ) -> Self {
         Self {
             protocol: Protocol::new(&config, receiver, pulse.clone()),
-            tokens: Vec::new(),
+            outcomes: Vec::new(),
             done,
             commands,
             status,
@@ -159,7 +159,8 @@ impl<R: Receiver> Driver<R> {
     }
 
     fn report(&mut self) {
-        self.status.send_if_modified(|status| self.protocol.report(status));
+        let now = Instant::now();
+        self.status.send_if_modified(|status| self.protocol.report(now, status));
     }
 
     // === Without a connection ===
@@ -176,7 +177,7 @@ impl<R: Receiver> Driver<R> {
                         return Err(stop);
                     }
                 }
-                _ = self.done.recv_many(&mut self.tokens, TOKENS) => self.take_tokens(),
+                _ = self.done.recv_many(&mut self.outcomes, OUTCOMES) => self.take_outcomes(),
                 result = &mut work => return Ok(result),
             }
             self.report();
@@ -210,8 +211,17 @@ impl<R: Receiver> Driver<R> {
         None
     }
 
-    fn take_tokens(&mut self) {
-        self.tokens.drain(..).for_each(|token| self.protocol.done(token));
+    fn take_outcomes(&mut self) {
+        for done in self.outcomes.drain(..) {
+            match done {
+                Done::One(token) => self.protocol.done(token),
+                Done::Many(tokens) => {
+                    for token in tokens {
+                        self.protocol.done(token);
+                    }
+                }
+            }
+        }
     }
 
     // === With a connection ===
@@ -257,7 +267,7 @@ impl<R: Receiver> Driver<R> {
                 session_present: accepted.session_present,
                 identifiers: accepted.offers.identifiers,
             };
-            self.protocol.report(status);
+            self.protocol.report(Instant::now(), status);
         });
     }
 
@@ -301,8 +311,8 @@ impl<R: Receiver> Driver<R> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<Command>, Lost>> {
         let mut ready = false;
-        if self.done.poll_recv_many(cx, &mut self.tokens, TOKENS).is_ready() {
-            self.take_tokens();
+        if self.done.poll_recv_many(cx, &mut self.outcomes, OUTCOMES).is_ready() {
+            self.take_outcomes();
             self.protocol.pay(&mut link.out);
             ready = true;
         }
@@ -319,9 +329,10 @@ impl<R: Receiver> Driver<R> {
 
     /// Acknowledges what is done, and leaves as the owner wants it.
     async fn say_goodbye(&mut self, mut link: Link, stop: &Stop) {
-        while let Ok(token) = self.done.try_recv() {
-            self.protocol.done(token);
+        while let Ok(done) = self.done.try_recv() {
+            self.outcomes.push(done);
         }
+        self.take_outcomes();
         self.protocol.pay(&mut link.out);
         if stop.end == End::Discard {
             self.protocol.forget(&mut link.out);

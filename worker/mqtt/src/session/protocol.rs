@@ -110,12 +110,13 @@ impl<R: Receiver> Protocol<R> {
 
     fn each_frame(&mut self, frames: &mut Bytes, out: &mut BytesMut) -> Result<(), Lost> {
         while let Some(frame) = codec::next_frame(frames).map_err(Lost::Fault)? {
-            self.frame(&frame, out)?;
+            self.frame(frame, out)?;
         }
         Ok(())
     }
 
-    fn frame(&mut self, frame: &Frame, out: &mut BytesMut) -> Result<(), Lost> {
+    fn frame(&mut self, frame: Frame, out: &mut BytesMut) -> Result<(), Lost> {
+        let kind = frame.kind;
         match codec::decode(frame).map_err(Lost::Fault)? {
             Incoming::Publish(received) => self.publish(received),
             Incoming::PubRel { id } => self.release(id, out),
@@ -129,7 +130,7 @@ impl<R: Receiver> Protocol<R> {
                 return Err(Lost::by_disconnect(code, detail));
             }
             Incoming::ConnAck(_) | Incoming::PubRec { .. } | Incoming::PubComp { .. } => {
-                let detail = format!("{} that answers nothing", frame.kind.name());
+                let detail = format!("{} that answers nothing", kind.name());
                 return Err(Lost::Fault(Fault::protocol(detail)));
             }
         }

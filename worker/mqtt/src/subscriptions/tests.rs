@@ -14,8 +14,8 @@ fn wishes(filters: &[&str]) -> Vec<Subscription> {
 fn requests(state: &mut Subscriptions, first: u16) -> Vec<String> {
     let mut id = first;
     let mut sent = Vec::new();
-    while let Some((used, request)) = state.next_request(|| id) {
-        id = used + 1;
+    while let Some(request) = state.next_request(id) {
+        id += 1;
         sent.push(match request {
             Request::Subscribe(wish) => format!("+{}", wish.filter),
             Request::Unsubscribe(filter) => format!("-{filter}"),
@@ -25,8 +25,8 @@ fn requests(state: &mut Subscriptions, first: u16) -> Vec<String> {
 }
 
 fn states(state: &mut Subscriptions) -> BTreeMap<String, FilterState> {
-    state.changed = true;
-    state.take_changes().unwrap()
+    state.changed = Change::Urgent;
+    state.take_changes(Instant::now()).unwrap()
 }
 
 fn granted(settled: bool) -> FilterState {
@@ -197,4 +197,46 @@ fn filters_of_a_predecessor_are_left_but_for_those_that_are_wanted() {
     state.disconnected();
     state.connected(false, ALL);
     assert_eq!(requests(&mut state, 4), ["+a"], "a lost session holds nothing");
+}
+
+#[test]
+fn more_filters_than_identifiers_are_asked_for_a_thousand_at_a_time() {
+    let filters: Vec<String> = (0..70_000).map(|i| format!("f/{i}")).collect();
+    let mut state = Subscriptions::default();
+    state.want(filters.iter().map(|filter| wish(filter)).collect());
+    state.connected(false, ALL);
+    let mut asked = 0;
+    while !state.all_answered() {
+        let sent = requests(&mut state, 1);
+        assert!((1..=MOST_ASKED).contains(&sent.len()), "{}", sent.len());
+        asked += sent.len();
+        for id in (1..).take(sent.len()) {
+            assert!(state.suback(id, 1));
+        }
+    }
+    assert_eq!(asked, filters.len());
+    assert!(state.wants_barrier());
+    state.cover(1);
+    assert!(!state.wants_barrier());
+}
+
+#[test]
+fn answers_are_told_together_and_the_last_at_once() {
+    let mut state = Subscriptions::default();
+    state.want(wishes(&["a", "b", "c"]));
+    state.connected(false, ALL);
+    assert_eq!(requests(&mut state, 1).len(), 3);
+    let began = Instant::now();
+    assert!(state.take_changes(began).is_some(), "a connection is told at once");
+    state.suback(1, 1);
+    assert_eq!(state.take_changes(began), None);
+    let due = state.telling().unwrap();
+    assert!(due > began);
+    assert!(state.take_changes(due).is_some());
+    state.suback(2, 1);
+    assert_eq!(state.take_changes(due), None);
+    state.suback(3, 1);
+    let told = state.take_changes(due).unwrap();
+    assert!(told.values().all(|state| *state == granted(false)));
+    assert_eq!(state.telling(), None, "there is nothing left to tell");
 }

@@ -155,3 +155,40 @@ async fn order_keys_are_equal_for_equal_keys_and_fall_back_to_the_topic() {
     assert_eq!(key("x/y"), key("x/y"));
     assert_ne!(key("x/y"), key("x/z"));
 }
+
+/// Whether two topics of this pattern are ordered as one by `orderBy`.
+async fn ordered_as_one(pattern: &str, order_by: &str, topics: [&str; 2]) -> bool {
+    let mut bed = bed(pattern);
+    bed.order_by = Some(at(order_by));
+    let (engine, _) = bed.engine().await;
+    let [one, other] = topics
+        .map(|topic| engine.order_key(&crate::testing::admit(&engine, (topic.to_owned(), ""))));
+    one == other
+}
+
+#[tokio::test]
+async fn order_by_a_param_looks_at_its_value_alone() {
+    for (pattern, order_by, topics, one) in [
+        ("{a}/{b}", "params.a", ["x/y", "x/z"], true),
+        ("{a}/{b}", "params.b", ["x/y", "x/z"], false),
+        ("{a}/{b}", "params.a + 'q'", ["x/y", "x/z"], true),
+        ("{a:int}/{b}", "params.a", ["7/y", "007/z"], true),
+        ("{a:int}/{b}", "params.a", ["7/y", "8/z"], false),
+        ("{a}/{b}", "params.missing", ["x/y", "x/z"], false),
+    ] {
+        let found = ordered_as_one(pattern, order_by, topics).await;
+        assert_eq!(found, one, "{order_by} of {pattern}: {topics:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_payload_that_names_no_variable_is_the_same_for_every_message() {
+    let (engine, _) = bed("{a}").publish("out/{a}", "{'seen': 1 + 1}").engine().await;
+    for topic in ["x", "y"] {
+        let report = engine.dispatch((topic, "not JSON")).await;
+        assert!(report.is_done());
+        assert_eq!(report.published[0].payload, br#"{"seen":2}"#[..], "{topic}");
+    }
+    let (engine, _) = bed("{a}").publish("out/{a}", "[1][2]").engine().await;
+    assert!(!engine.dispatch(("x", "")).await.is_done(), "what fails, fails for each message");
+}

@@ -183,7 +183,7 @@ fn the_one_message_that_makes_the_broker_disconnect_is_found_and_refused() {
                 flight.disconnected(&disconnect(reason::PACKET_TOO_LARGE));
                 break;
             }
-            for id in flight.ids.keys().copied().collect::<Vec<_>>() {
+            for id in flight.sent.keys().copied().collect::<Vec<_>>() {
                 flight.puback(id, 0).unwrap();
             }
         }

@@ -81,12 +81,9 @@ impl<R: Receiver> Protocol<R> {
         if self.barrier.must_listen() && self.wants_barrier() {
             self.listen_to_barrier(out);
         }
-        loop {
-            let (last, barrier) = (self.last_id, &self.barrier);
-            // A request that was just taken out isn't among the asked: free ids are looked up first.
-            let id = free_id(last, |id| self.subscriptions.has_asked(id) || barrier.uses(id));
-            let Some((id, request)) = self.subscriptions.next_request(|| id) else { return };
-            self.last_id = id;
+        while self.subscriptions.may_ask() {
+            let id = self.fresh_id();
+            let Some(request) = self.subscriptions.next_request(id) else { return };
             let written = match &request {
                 Request::Subscribe(wish) => {
                     let ask = Ask { identifier: self.identifiers, retained_again: false };
@@ -187,12 +184,15 @@ impl<R: Receiver> Protocol<R> {
     /// When to call [`Self::settle`] though nothing happens.
     pub(in crate::session) fn deadline(&self) -> Option<Instant> {
         let answer = self.unanswered_since.map(|since| since + ANSWER);
-        [self.barrier.deadline(self.idle_since), answer].into_iter().flatten().min()
+        let deadlines =
+            [self.barrier.deadline(self.idle_since), answer, self.subscriptions.telling()];
+        deadlines.into_iter().flatten().min()
     }
 
     /// Writes what changed into `status`; whether anything did.
-    pub(in crate::session) fn report(&mut self, status: &mut SessionStatus) -> bool {
-        let filters = self.subscriptions.take_changes();
+    pub(in crate::session) fn report(&mut self, now: Instant, status: &mut SessionStatus) -> bool {
+        let filters = self.subscriptions.take_changes(now);
+        status.settlements = self.subscriptions.settlements();
         let (no_barrier, late_acks) = (self.barrier.is_refused(), self.ledger.late());
         let changed =
             filters.is_some() || status.no_barrier != no_barrier || status.late_acks != late_acks;
@@ -209,7 +209,7 @@ impl<R: Receiver> Protocol<R> {
     }
 }
 
-/// The next packet identifier that is not in use; at most a few hundred are.
+/// The next packet identifier that is not in use: requests and the barrier use about a thousand at most.
 fn free_id(last: u16, taken: impl Fn(u16) -> bool) -> u16 {
     let mut id = last;
     loop {
