@@ -12,6 +12,7 @@
 #[expect(dead_code, reason = "the operator suite uses the rest of it")]
 #[path = "../operator/bed.rs"]
 mod bed;
+mod filters;
 mod pods;
 mod scale;
 mod traffic;

@@ -58,7 +58,23 @@ impl Pods {
         self.running.keys().filter(|name| !names.contains(name)).cloned().collect()
     }
 
-    fn names(&self) -> Result<Vec<String>, String> {
+    /// Waits until the Lease of slot 0 says that its session holds this filter alone.
+    pub(crate) async fn holds_only(&self, filter: &str) {
+        let query = [
+            "get",
+            "lease/devices-slot-0",
+            "--output",
+            r"jsonpath={.metadata.annotations.routemq\.io/filters}",
+        ];
+        let wanted = format!("[\"{filter}\"]");
+        eventually(&format!("{filter} is all that is held"), PATIENCE, async || {
+            let held = self.bed.kubectl(&query)?;
+            ensure(held == wanted, || format!("{held}\n{}", self.logs()))
+        })
+        .await;
+    }
+
+    pub(crate) fn names(&self) -> Result<Vec<String>, String> {
         let query = ["get", "pods", "--selector", "routemq.io/route=devices", "--output", "name"];
         let names = self.bed.kubectl(&query)?;
         Ok(names.lines().map(|name| name.trim_start_matches("pod/").to_owned()).collect())

@@ -6,6 +6,7 @@ use routemq_tests::{Broker, MariaDb, WorkerConfig};
 use tokio::sync::Mutex;
 
 use crate::{
+    cluster::Cluster,
     options::{BrokerKind, Control, Options},
     slot::Slot,
     witness::Witness,
@@ -24,6 +25,8 @@ pub(crate) struct Bed {
     pub(crate) broker: Arc<Mutex<Broker>>,
     pub(crate) database: Arc<Mutex<MariaDb>>,
     pub(crate) slots: Vec<Arc<Mutex<Slot>>>,
+    /// In Lease mode.
+    pub(crate) cluster: Option<Arc<Mutex<Cluster>>>,
     pub(crate) database_url: String,
     pub(crate) broker_address: std::net::SocketAddr,
 }
@@ -41,7 +44,14 @@ impl Bed {
         let config = WorkerConfig {
             routes: routes(options, 0),
             database: Some(database_url.clone()),
+            // Each its own.
+            slot: (!options.leases).then_some(0),
             ..WorkerConfig::default()
+        };
+        let cluster = if options.leases {
+            Some(Arc::new(Mutex::new(Cluster::start(options.workers).await)))
+        } else {
+            None
         };
         let broker_address = broker.address();
         let mut slots = Vec::new();
@@ -50,7 +60,15 @@ impl Bed {
             slots.push(Arc::new(Mutex::new(slot)));
         }
         let (broker, database) = (Arc::new(Mutex::new(broker)), Arc::new(Mutex::new(database)));
-        Self { broker, database, slots, database_url, broker_address }
+        Self { broker, database, slots, cluster, database_url, broker_address }
+    }
+
+    /// Starts the process of a slot; in Lease mode as the pod whose seat it has.
+    pub(crate) async fn start_process(&self, slot: &mut Slot) {
+        if let Some(cluster) = &self.cluster {
+            slot.become_pod(cluster.lock().await.sit_down(slot.number).await);
+        }
+        slot.start();
     }
 
     /// One that keeps everything it accepted: a mosquitto as long as it ends in good order, an rmqtt as long as it runs.

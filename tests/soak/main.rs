@@ -22,6 +22,7 @@
 
 mod bed;
 mod checker;
+mod cluster;
 mod effects;
 mod evidence;
 mod facts;

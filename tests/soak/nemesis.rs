@@ -61,6 +61,9 @@ impl Nemesis {
             Kind::Scale => self.scale(&planned).await,
             Kind::KillAll => self.kill_all(&planned).await,
             Kind::Rollout => self.rollout(&planned).await,
+            Kind::Swap => self.swap(&planned).await,
+            Kind::LoseNode => self.lose_node(&planned).await,
+            Kind::KillOperator | Kind::KillApiServer => self.meet_control_plane(&planned).await,
             Kind::RestartBroker => self.restart_broker(&planned).await,
             Kind::StopDatabase | Kind::KillDatabase | Kind::FreezeDatabase | Kind::LockTable => {
                 self.meet_database(&planned).await
@@ -86,7 +89,7 @@ impl Nemesis {
         }
         sleep(planned.lasts).await;
         match planned.kind {
-            Kind::Kill | Kind::Terminate => slot.start(),
+            Kind::Kill | Kind::Terminate => self.bed.start_process(&mut slot).await,
             Kind::Freeze => slot.thaw(),
             Kind::SlowLine => slot.proxy.heal(),
             Kind::Silence => {
@@ -112,13 +115,33 @@ impl Nemesis {
         let mut slot = self.hold(number)?;
         let open = self.history.begin(planned, Some(number));
         if slot.is_running() {
+            self.scale_pods(number as usize, Some(number)).await;
             self.terminate(&mut slot).await;
             open.healed();
             return Some(());
         }
-        slot.start();
+        self.scale_pods(number as usize + 1, None).await;
+        self.bed.start_process(&mut slot).await;
         let healed = open.healed();
         self.recovery(&open, &[number], healed).await;
+        Some(())
+    }
+
+    async fn scale_pods(&self, workers: usize, leaves: Option<u32>) {
+        if let Some(cluster) = &self.bed.cluster {
+            cluster.lock().await.scale(workers, leaves).await;
+        }
+    }
+
+    async fn lose_node(&self, planned: &Planned) -> Option<()> {
+        let mut slot = self.hold(planned.slot).filter(|slot| slot.is_running())?;
+        let cluster = self.bed.cluster.as_ref()?;
+        let open = self.history.begin(planned, Some(planned.slot));
+        slot.kill();
+        let healed = open.healed();
+        cluster.lock().await.lose_node(planned.slot);
+        self.bed.start_process(&mut slot).await;
+        self.recovery(&open, &[planned.slot], healed).await;
         Some(())
     }
 
@@ -133,7 +156,7 @@ impl Nemesis {
         }
         sleep(planned.lasts).await;
         for slot in &mut slots {
-            slot.start();
+            self.bed.start_process(slot).await;
         }
         let healed = open.healed();
         self.recovery(&open, &numbers(&slots), healed).await;
@@ -150,9 +173,22 @@ impl Nemesis {
         slots.retain(|slot| slot.is_running());
         for slot in &mut slots {
             self.terminate(slot).await;
-            slot.start();
+            self.bed.start_process(slot).await;
             self.acknowledges(slot.number, self.clock.now()).await;
         }
+        let healed = open.healed();
+        self.recovery(&open, &numbers(&slots), healed).await;
+        Some(())
+    }
+
+    async fn swap(&self, planned: &Planned) -> Option<()> {
+        let mut slots = self.hold_all()?;
+        let open = self.history.begin(planned, None);
+        let routes = self.next_routes().await;
+        for slot in &mut slots {
+            slot.write_routes(&routes);
+        }
+        slots.retain(|slot| slot.is_running());
         let healed = open.healed();
         self.recovery(&open, &numbers(&slots), healed).await;
         Some(())
@@ -162,6 +198,38 @@ impl Nemesis {
         let mut version = self.version.lock().await;
         *version += 1;
         routes(&self.options, *version)
+    }
+
+    // === The control plane ===
+
+    /// Messages go on all the time, and nobody is at a loss afterwards.
+    async fn meet_control_plane(&self, planned: &Planned) -> Option<()> {
+        let mut cluster = self.bed.cluster.as_ref()?.clone().try_lock_owned().ok()?;
+        let open = self.history.begin(planned, None);
+        if planned.kind == Kind::KillOperator {
+            cluster.kill_operator();
+            sleep(planned.lasts).await;
+            cluster.start_operator();
+        } else {
+            let launch = cluster.kill_api_server();
+            let began = self.clock.now();
+            sleep(planned.lasts).await;
+            self.go_on(&open, began).await;
+            cluster.start_api_server(&launch).await;
+        }
+        drop(cluster);
+        let healed = open.healed();
+        self.recovery(&open, &self.running(), healed).await;
+        Some(())
+    }
+
+    /// Every worker that no other fault has must have acknowledged since `began`, or soon does.
+    async fn go_on(&self, open: &Open, began: Moment) {
+        for slot in self.running() {
+            if self.acknowledges(slot, began).await.is_none() {
+                open.recovered(slot, None);
+            }
+        }
     }
 
     // === The broker ===

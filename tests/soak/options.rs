@@ -44,6 +44,9 @@ pub(crate) struct Options {
     /// The broker; faults that lose an rmqtt's sessions with it are left out
     #[arg(long, default_value = "mosquitto")]
     pub(crate) broker: BrokerKind,
+    /// The slots are Leases of a real control plane, kept by the operator; processes stand for its pods
+    #[arg(long, conflicts_with = "control")]
+    pub(crate) leases: bool,
     /// Does something wrong on purpose, which the verdict must find
     #[arg(long)]
     pub(crate) control: Option<Control>,

@@ -12,7 +12,9 @@ use tokio::{
 
 use crate::{
     bed::{Bed, KEYS},
-    checker, effects, evidence,
+    checker,
+    cluster::NAMESPACE,
+    effects, evidence,
     facts::Facts,
     history::History,
     journal::{Journal, State},
@@ -30,6 +32,8 @@ use crate::{
 
 /// Starting processes on a busy machine.
 const START: Duration = Duration::from_mins(1);
+/// Messages a second that must have been accepted, over the whole run, or it shows nothing.
+const LEAST_LOAD: u64 = 1000;
 /// After the last fault messages must go on being handled: longer than any worker may take to be back.
 const STANDSTILL: Duration = Duration::from_secs(35);
 const PROGRESS: Duration = Duration::from_secs(5);
@@ -78,6 +82,7 @@ impl Run {
         let loaded = started.elapsed();
         self.start_all_used().await;
         publisher.finish().await;
+        self.settle_slots().await;
         self.drain().await;
         let peak_memory = self.peak_memory().await;
         self.stop_workers().await;
@@ -88,7 +93,8 @@ impl Run {
 
     async fn start_workers(&self) {
         for slot in &self.bed.slots[..self.options.workers as usize] {
-            slot.lock().await.start();
+            let mut slot = slot.lock().await;
+            self.bed.start_process(&mut slot).await;
         }
         let deadline = Instant::now() + START;
         while self.subscribed() < self.options.workers as usize {
@@ -133,9 +139,20 @@ impl Run {
             if let Some(what) = slot.fell_over() {
                 self.history.bad_exit(slot.number, what);
             }
-            if slot.was_used() && !slot.is_running() {
-                slot.start();
+            // With Leases the others have drained what a worker left that went.
+            let stays = self.bed.cluster.is_none() || slot.number < self.options.workers;
+            if slot.was_used() && !slot.is_running() && stays {
+                self.bed.start_process(&mut slot).await;
             }
+        }
+    }
+
+    /// With Leases: waits until retired slots are gone.
+    async fn settle_slots(&self) {
+        if let Some(cluster) = &self.bed.cluster {
+            let extra = self.bed.slots[self.options.workers as usize].lock().await.is_running();
+            let workers = self.options.workers as usize + usize::from(extra);
+            cluster.lock().await.settled(workers).await;
         }
     }
 
@@ -216,7 +233,10 @@ impl Run {
             receive_maximum: options.receive_maximum,
             workers: options.workers + 1,
         };
-        let judgement = verdict::judge(&facts, options.slack);
+        let mut judgement = verdict::judge(&facts, options.slack);
+        #[expect(clippy::cast_precision_loss, reason = "a rate")]
+        let least = options.rate.min(LEAST_LOAD) as f64 / options.slack;
+        judgement.counterexamples.extend(verdict::too_little(&facts, loaded, least));
         let options = (*options).clone();
         let skipped = history.skipped();
         let report = Report { options, facts, judgement, loaded, skipped, peak_memory, versions };
@@ -225,7 +245,10 @@ impl Run {
     }
 
     async fn leftovers(&self) -> Leftovers {
-        let ids = self.client_ids();
+        let ids = match &self.bed.cluster {
+            Some(cluster) => client_ids_of(&cluster.lock().await.slots().expect("it answers")),
+            None => self.client_ids(),
+        };
         let broker = self.bed.broker.lock().await;
         leftovers::look(&broker, &ids).await
     }
@@ -243,6 +266,9 @@ impl Run {
 
     async fn all_logs(&self) -> Vec<(String, String)> {
         let mut logs = vec![("broker".to_owned(), self.bed.broker.lock().await.log())];
+        if let Some(cluster) = &self.bed.cluster {
+            logs.push(("operator".to_owned(), cluster.lock().await.log()));
+        }
         for slot in &self.bed.slots {
             let slot = slot.lock().await;
             logs.push((format!("worker-{}", slot.number), slot.output()));
@@ -276,6 +302,11 @@ impl Run {
             }
         })
     }
+}
+
+/// Of the slots with these numbers.
+fn client_ids_of(slots: &[u32]) -> Vec<String> {
+    slots.iter().map(|slot| format!("routemq-{NAMESPACE}.soak-{slot}")).collect()
 }
 
 fn keep_evidence(report: &Report, logs: &[(String, String)]) {

@@ -37,6 +37,14 @@ pub(crate) enum Kind {
     KillAll,
     /// Every worker in turn is ended with SIGTERM and starts again with a changed table
     Rollout,
+    /// The table of all workers changes while they run
+    Swap,
+    /// A worker's node is gone: kill -9, and its pod's object too; another pod takes its place (with --leases)
+    LoseNode,
+    /// kill -9 to the operator, which starts again (with --leases)
+    KillOperator,
+    /// kill -9 to the API server, which starts again (with --leases)
+    KillApiServer,
 }
 
 /// How often a kind is drawn, how long it lasts, and how soon all must be well after it.
@@ -80,7 +88,9 @@ impl Kind {
             Self::LockTable => (1, 1000..=4000, 10),
             Self::Scale => (2, 0..=0, 5),
             Self::KillAll => (1, 0..=20_000, 5),
-            Self::Rollout => (1, 0..=0, 5),
+            Self::Rollout | Self::Swap => (1, 0..=0, 5),
+            Self::LoseNode => (2, 0..=0, 45),
+            Self::KillOperator | Self::KillApiServer => (1, 0..=15_000, 5),
         };
         Habits { weight, lasts, recovers: Duration::from_secs(recovers) }
     }
@@ -95,6 +105,11 @@ impl Kind {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
+    /// Whether it takes a control plane.
+    pub(crate) fn needs_leases(self) -> bool {
+        matches!(self, Self::LoseNode | Self::KillOperator | Self::KillApiServer)
+    }
+
     /// Whether a commit may be made whose answer is lost.
     pub(crate) fn loses_answers(self) -> bool {
         matches!(self, Self::StopDatabase | Self::KillDatabase | Self::FreezeDatabase)
@@ -104,12 +119,17 @@ impl Kind {
 /// The faults of a run, in order.
 pub(crate) fn schedule(options: &Options) -> Vec<Planned> {
     let mut random = fastrand::Rng::with_seed(options.seed);
+    let possible = |kind: &Kind| options.leases || !kind.needs_leases();
     let kinds: Vec<Kind> = match options.only.as_slice() {
         [] => {
             Kind::value_variants().iter().copied().filter(|it| it.meets(options.broker)).collect()
         }
         only => only.to_vec(),
     };
+    let kinds: Vec<Kind> = kinds.into_iter().filter(possible).collect();
+    if kinds.is_empty() {
+        return Vec::new();
+    }
     let mut faults = Vec::new();
     let mut at = Duration::ZERO;
     loop {
@@ -183,8 +203,9 @@ mod tests {
         let kinds = |arguments: &[&str]| -> BTreeSet<Kind> {
             schedule(&options(arguments)).iter().map(|fault| fault.kind).collect()
         };
-        assert_eq!(kinds(&["--minutes", "120"]).len(), Kind::value_variants().len());
-        let on_rmqtt = kinds(&["--minutes", "120", "--broker", "rmqtt"]);
+        assert_eq!(kinds(&["--minutes", "120", "--leases"]).len(), Kind::value_variants().len());
+        assert!(kinds(&["--minutes", "120"]).iter().all(|kind| !kind.needs_leases()));
+        let on_rmqtt = kinds(&["--minutes", "120", "--leases", "--broker", "rmqtt"]);
         assert_eq!(on_rmqtt.len(), Kind::value_variants().len() - 1);
         let only = kinds(&["--minutes", "120", "--only", "kill,reset"]);
         assert_eq!(only, BTreeSet::from([Kind::Kill, Kind::Reset]));

@@ -18,6 +18,8 @@ pub(crate) struct Slot {
     control: Option<Control>,
     process: Option<WorkerProcess>,
     running: bool,
+    /// What earlier pods of this seat wrote.
+    before: String,
 }
 
 impl Slot {
@@ -30,9 +32,10 @@ impl Slot {
         control: Option<Control>,
     ) -> Self {
         let proxy = Proxy::tapped(broker, witness.tap(number)).await;
-        let config =
-            WorkerConfig { slot: Some(number), broker: Some(proxy.url()), ..config.clone() };
-        Self { number, proxy, config, control, process: None, running: false }
+        let config = WorkerConfig { broker: Some(proxy.url()), ..config.clone() };
+        let config = WorkerConfig { slot: config.slot.map(|_| number), ..config };
+        let before = String::new();
+        Self { number, proxy, config, control, process: None, running: false, before }
     }
 
     /// Whether it was ever started.
@@ -43,6 +46,18 @@ impl Slot {
     /// Whether its process is supposed to run.
     pub(crate) fn is_running(&self) -> bool {
         self.running
+    }
+
+    /// From the next start on it is another pod.
+    pub(crate) fn become_pod(
+        &mut self,
+        (arguments, environment): (Vec<String>, Vec<(String, String)>),
+    ) {
+        if self.config.environment != environment {
+            self.before = self.output();
+            self.process = None;
+            (self.config.arguments, self.config.environment) = (arguments, environment);
+        }
     }
 
     /// Starts the process, again with the same configuration; kills it first where it runs.
@@ -130,6 +145,7 @@ impl Slot {
 
     /// What it wrote in all its lives.
     pub(crate) fn output(&self) -> String {
-        self.process.as_ref().map(WorkerProcess::output).unwrap_or_default()
+        let own = self.process.as_ref().map(WorkerProcess::output).unwrap_or_default();
+        format!("{}{own}", self.before)
     }
 }

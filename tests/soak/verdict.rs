@@ -34,6 +34,8 @@ pub(crate) enum Promise {
     Exit,
     /// Not well again in time.
     Recovery,
+    /// Less was published than a run needs to show anything.
+    Load,
 }
 
 /// A broken promise and where it shows.
@@ -191,6 +193,18 @@ fn recoveries(facts: &Facts, slack: f64) -> Vec<Counterexample> {
     late
 }
 
+/// Fewer messages accepted than `least` a second.
+pub(crate) fn too_little(facts: &Facts, loaded: Duration, least: f64) -> Option<Counterexample> {
+    let accepted = facts.entries.iter().filter(|it| matches!(it.state, State::Accepted(_))).count();
+    #[expect(clippy::cast_precision_loss, reason = "a rate")]
+    let per_second = accepted as f64 / loaded.as_secs_f64().max(0.001);
+    (per_second < least).then(|| {
+        let what =
+            format!("{per_second:.0} messages a second were accepted, {least:.0} are needed");
+        Counterexample::general(Promise::Load, None, what)
+    })
+}
+
 impl Promise {
     /// In the words of the summary.
     pub(crate) fn words(self) -> &'static str {
@@ -204,11 +218,12 @@ impl Promise {
             Self::Leftover => "left on the broker",
             Self::Exit => "bad exits",
             Self::Recovery => "late recoveries",
+            Self::Load => "too small a load",
         }
     }
 
     /// All of them, in the order of the summary.
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Lost,
         Self::Stowaway,
         Self::Altered,
@@ -218,6 +233,7 @@ impl Promise {
         Self::Leftover,
         Self::Exit,
         Self::Recovery,
+        Self::Load,
     ];
 }
 
