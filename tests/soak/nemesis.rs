@@ -138,6 +138,8 @@ impl Nemesis {
         let cluster = self.bed.cluster.as_ref()?;
         let open = self.history.begin(planned, Some(planned.slot));
         slot.kill();
+        // What it said last has passed its proxy.
+        sleep(STANDS_STILL).await;
         let healed = open.healed();
         cluster.lock().await.lose_node(planned.slot);
         self.bed.start_process(&mut slot).await;

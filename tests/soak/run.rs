@@ -246,7 +246,7 @@ impl Run {
 
     async fn leftovers(&self) -> Leftovers {
         let ids = match &self.bed.cluster {
-            Some(cluster) => client_ids_of(&cluster.lock().await.slots().expect("it answers")),
+            Some(cluster) => self.ids_of(&cluster.lock().await.slots().expect("it answers")),
             None => self.client_ids(),
         };
         let broker = self.bed.broker.lock().await;
@@ -262,6 +262,17 @@ impl Run {
             seen.connections.iter().rev().find(own).map(|it| it.client_id.clone())
         };
         (0..=self.options.workers).filter_map(of_slot).collect()
+    }
+
+    /// The client ids of the slots with these numbers, whoever had them.
+    fn ids_of(&self, slots: &[u32]) -> Vec<String> {
+        let seen = self.witness.seen();
+        let of_slot = |slot: &u32| {
+            let end = format!("-{NAMESPACE}.soak-{slot}");
+            let own = seen.connections.iter().find(|it| it.client_id.ends_with(&end));
+            own.map(|it| it.client_id.clone())
+        };
+        slots.iter().filter_map(of_slot).collect()
     }
 
     async fn all_logs(&self) -> Vec<(String, String)> {
@@ -302,11 +313,6 @@ impl Run {
             }
         })
     }
-}
-
-/// Of the slots with these numbers.
-fn client_ids_of(slots: &[u32]) -> Vec<String> {
-    slots.iter().map(|slot| format!("routemq-{NAMESPACE}.soak-{slot}")).collect()
 }
 
 fn keep_evidence(report: &Report, logs: &[(String, String)]) {
