@@ -88,18 +88,34 @@ impl TopicTemplate {
     /// [`TemplateError::ForbiddenValue`] and [`TemplateError::Length`]: permanent, a retry gives the same.
     pub fn render<'p>(&self, param: impl Fn(usize) -> &'p str) -> Result<String, TemplateError> {
         let mut topic = String::with_capacity(self.source.len() + 16);
+        self.render_to(|text| topic.push_str(text), param)?;
+        Ok(topic)
+    }
+
+    /// The same, piece by piece, for a buffer of the caller's; what was pushed before an error is no topic.
+    ///
+    /// # Errors
+    /// Those of [`Self::render`].
+    pub fn render_to<'p>(
+        &self,
+        mut push: impl FnMut(&str),
+        param: impl Fn(usize) -> &'p str,
+    ) -> Result<(), TemplateError> {
+        let mut bytes = 0;
         for part in &self.parts {
-            match part {
-                Part::Literal(text) => topic.push_str(text),
+            let text = match part {
+                Part::Literal(text) => text,
                 Part::Param(index) => {
                     let value = param(*index);
-                    self.check_value(*index, value, topic.is_empty())?;
-                    topic.push_str(value);
+                    self.check_value(*index, value, bytes == 0)?;
+                    value
                 }
-            }
+            };
+            bytes += text.len();
+            push(text);
         }
-        match topic.len() {
-            1..=MAX_TOPIC_BYTES => Ok(topic),
+        match bytes {
+            1..=MAX_TOPIC_BYTES => Ok(()),
             bytes => Err(TemplateError::Length { template: self.source.clone(), bytes }),
         }
     }

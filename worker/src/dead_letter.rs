@@ -81,7 +81,7 @@ fn letter(
     let mut properties = if whole { original(received) } else { Properties::default() };
     properties.user.extend(story(route, received, failure));
     Outgoing {
-        topic: address(topic, received),
+        topic: address(topic, received).into(),
         payload: received.original_payload().clone(),
         qos: QoS::AtLeastOnce,
         retain: false,

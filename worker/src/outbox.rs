@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytestring::ByteString;
 use routemq_mqtt::{Outgoing, PublishError, Published, Publisher};
 
 /// Publishes what handlers and dead letters send. Cheap to clone.
@@ -22,7 +23,7 @@ pub struct Recorder {
 #[derive(Debug, Default)]
 struct Recorded {
     messages: Vec<Outgoing>,
-    refusals: Vec<(String, u8)>,
+    refusals: Vec<(ByteString, u8)>,
 }
 
 impl Outbox {
@@ -45,7 +46,7 @@ impl Outbox {
 
 impl Recorder {
     /// From now on, publishes to `topic` are refused with `code` (MQTT 5, 3.4.2.1), as a broker's ACL would.
-    pub fn refuse(&self, topic: impl Into<String>, code: u8) {
+    pub fn refuse(&self, topic: impl Into<ByteString>, code: u8) {
         self.lock().refusals.push((topic.into(), code));
     }
 

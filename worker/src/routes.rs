@@ -36,7 +36,7 @@ use crate::{
 ///     publisher: Publisher,
 /// ) -> Result<(), PublishError> {
 ///     if status.battery < 10 {
-///         let topic = format!("alerts/{device}");
+///         let topic = format!("alerts/{device}").into();
 ///         publisher.publish(Outgoing { topic, payload: "low".into(), ..Outgoing::default() }).await?;
 ///     }
 ///     Ok(())
@@ -319,7 +319,7 @@ mod tests {
         text: crate::extract::Text,
         out: crate::extract::Publisher,
     ) -> Result<(), routemq_mqtt::PublishError> {
-        let topic = format!("echo/{}", &*topic);
+        let topic = format!("echo/{}", &*topic).into();
         let payload = text.0.into();
         out.publish(routemq_mqtt::Outgoing { topic, payload, ..Default::default() }).await.map(drop)
     }

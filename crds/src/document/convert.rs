@@ -18,7 +18,7 @@ use super::{
     kind::{Kind, Verdict},
     problem, read,
     read::Fault,
-    schemas,
+    schemas::Schemas,
     tree::{Node, Value},
     walk::Walker,
 };
@@ -32,6 +32,7 @@ pub(super) struct Reading {
     documents: Documents,
     problems: Vec<DocumentProblem>,
     walker: Walker,
+    schemas: Schemas,
     /// Where each object stands: kind, namespace, name.
     seen: HashMap<(Kind, String, String), (PathBuf, usize)>,
 }
@@ -116,7 +117,7 @@ impl Reading {
     }
 
     fn read(&mut self, kind: Kind, mut document: Document<'_>) {
-        let (json, found) = self.walker.judge(schemas::of(kind), &document.tree);
+        let (json, found) = self.walker.judge(self.schemas.of(kind), &document.tree);
         let mut faults = std::mem::take(&mut document.faults);
         faults.extend(found);
         if kind == Kind::Secret {

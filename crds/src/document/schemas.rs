@@ -1,6 +1,6 @@
 //! The schemas that documents are judged by: ours as generated, and the little that we read of others.
 
-use std::sync::LazyLock;
+use std::cell::OnceCell;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
 use serde_json::{Value, json};
@@ -8,15 +8,23 @@ use serde_json::{Value, json};
 use super::kind::Kind;
 use crate::definition;
 
-/// The schema of a whole object of this kind.
-pub(super) fn of(kind: Kind) -> &'static JSONSchemaProps {
-    static MQTT_ROUTE: LazyLock<JSONSchemaProps> = LazyLock::new(|| whole(mqtt_route()));
-    static SECRET: LazyLock<JSONSchemaProps> = LazyLock::new(|| whole(secret()));
-    static CONFIG_MAP: LazyLock<JSONSchemaProps> = LazyLock::new(|| whole(config_map()));
-    match kind {
-        Kind::MqttRoute => &MQTT_ROUTE,
-        Kind::Secret => &SECRET,
-        Kind::ConfigMap => &CONFIG_MAP,
+/// The schemas, each made when the first object of its kind is read. Not kept beyond the reading: they are near a
+/// megabyte, and a worker reads seldom.
+#[derive(Default)]
+pub(super) struct Schemas {
+    mqtt_route: OnceCell<JSONSchemaProps>,
+    secret: OnceCell<JSONSchemaProps>,
+    config_map: OnceCell<JSONSchemaProps>,
+}
+
+impl Schemas {
+    /// The schema of a whole object of this kind.
+    pub(super) fn of(&self, kind: Kind) -> &JSONSchemaProps {
+        match kind {
+            Kind::MqttRoute => self.mqtt_route.get_or_init(|| whole(mqtt_route())),
+            Kind::Secret => self.secret.get_or_init(|| whole(secret())),
+            Kind::ConfigMap => self.config_map.get_or_init(|| whole(config_map())),
+        }
     }
 }
 

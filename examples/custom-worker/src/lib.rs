@@ -81,7 +81,7 @@ pub async fn device_status(
     }
     let count = app.count(&device);
     if status.battery < limits.low_battery {
-        let topic = format!("alarms/{}/{}", device.site, device.number);
+        let topic = format!("alarms/{}/{}", device.site, device.number).into();
         let payload = format!("battery at {} %, message {count}", status.battery).into();
         let alarm = Outgoing { topic, payload, ..Outgoing::default() };
         publisher.publish(alarm).await.map_err(StatusError::Alarm)?;

@@ -45,15 +45,16 @@ use self::{
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const NAME: &str = "a_message_allocates_little_and_no_more_with_more_routes_or_lanes";
-/// Of a message that is logged.
+/// Of a message that is logged or published.
 const MOST: f64 = 3.0;
-/// Of one that is published: its topic, its confirmation, and what waits for that come on top.
-const MOST_PUBLISHED: f64 = 7.0;
 /// What batches of another size may make of it.
 const SLACK: f64 = 0.5;
 const WINDOW: u64 = 2000;
 const WARM_UP: u64 = 50_000;
-const MEASURED: u64 = 100_000;
+const MEASURED: u64 = 50_000;
+/// What happens once (the filters that a session holds are remembered with the broker, for one) falls into one of them:
+/// the least counts.
+const STRETCHES: usize = 3;
 const PATIENCE: Duration = Duration::from_mins(2);
 
 type Failure = Box<dyn std::error::Error>;
@@ -126,21 +127,26 @@ fn per_message(case: Case) -> Result<f64, Failure> {
     })?;
     firehose.open();
     reach(&firehose, WARM_UP)?;
-    let (region, before) = (Region::new(ALLOCATOR), firehose.acknowledged());
-    reach(&firehose, before + MEASURED)?;
-    let (change, after) = (region.change(), firehose.acknowledged());
+    let mut each = f64::INFINITY;
+    for _ in 0..STRETCHES {
+        each = each.min(stretch(&firehose)?);
+    }
     firehose.close()?;
     runtime.block_on(running.stop());
+    println!("{case:?}: {each:.2} allocations a message");
+    if each > MOST {
+        return Err(format!("{each:.2} allocations a message, more than {MOST}: {case:?}").into());
+    }
+    Ok(each)
+}
+
+/// Allocations for each of the next messages.
+fn stretch(firehose: &Firehose) -> Result<f64, Failure> {
+    let (region, before) = (Region::new(ALLOCATOR), firehose.acknowledged());
+    reach(firehose, before + MEASURED)?;
+    let (change, after) = (region.change(), firehose.acknowledged());
     #[expect(clippy::cast_precision_loss, reason = "counts of a measurement")]
     let each = change.allocations as f64 / (after - before) as f64;
-    println!("{case:?}: {each:.2} allocations a message");
-    let most = match case.handler {
-        Handler::Log => MOST,
-        Handler::Publish => MOST_PUBLISHED,
-    };
-    if each > most {
-        return Err(format!("{each:.2} allocations a message, more than {most}: {case:?}").into());
-    }
     Ok(each)
 }
 

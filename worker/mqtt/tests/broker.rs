@@ -20,7 +20,7 @@ use support::{Listener, SOON, Seen, config, filter, mosquitto::Mosquitto, proxy:
 
 fn message(topic: &str, payload: impl Into<String>, qos: QoS) -> Outgoing {
     let payload: String = payload.into();
-    Outgoing { topic: topic.to_owned(), payload: payload.into(), qos, ..Outgoing::default() }
+    Outgoing { topic: topic.into(), payload: payload.into(), qos, ..Outgoing::default() }
 }
 
 fn settled(status: &SessionStatus) -> bool {

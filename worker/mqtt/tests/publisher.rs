@@ -26,7 +26,7 @@ const ACCEPTED: Published = Published { no_subscribers: false };
 
 fn message(payload: &str, qos: QoS) -> Outgoing {
     let payload = Bytes::copy_from_slice(payload.as_bytes());
-    Outgoing { topic: "a".to_owned(), payload, qos, ..Outgoing::default() }
+    Outgoing { topic: "a".into(), payload, qos, ..Outgoing::default() }
 }
 
 fn start(publisher: &Publisher, outgoing: Outgoing) -> tokio::task::JoinHandle<Answer> {

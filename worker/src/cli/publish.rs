@@ -121,7 +121,7 @@ impl Pub {
             ..Properties::default()
         };
         Ok(Outgoing {
-            topic: self.topic.clone(),
+            topic: self.topic.as_str().into(),
             payload: self.content()?,
             qos: qos(self.qos),
             retain: self.retain,

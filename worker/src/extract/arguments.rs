@@ -67,7 +67,7 @@ pub struct State<T>(pub Arc<T>);
 /// # use routemq_worker::extract::{Publisher, Topic};
 /// # use routemq_worker::mqtt::{Outgoing, PublishError};
 /// async fn echo(topic: Topic, publisher: Publisher) -> Result<(), PublishError> {
-///     let echo = Outgoing { topic: format!("echo/{}", &*topic), ..Outgoing::default() };
+///     let echo = Outgoing { topic: format!("echo/{}", &*topic).into(), ..Outgoing::default() };
 ///     publisher.publish(echo).await.map(drop)
 /// }
 /// ```

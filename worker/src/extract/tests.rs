@@ -148,7 +148,7 @@ async fn state_config_topic_message_publisher_and_results_are_arguments() {
         assert!(results.get("look").is_none());
         let line = format!("{} {} {} {id} {text}", limit.most, &*topic, message.route());
         log.lock().unwrap().push(line);
-        let echo = routemq_mqtt::Outgoing { topic: "echo".to_owned(), ..Default::default() };
+        let echo = routemq_mqtt::Outgoing { topic: "echo".into(), ..Default::default() };
         publisher.publish(echo).await.map(drop)
     }
     let action =

@@ -1,7 +1,14 @@
 //! Publishes a message; done when the broker has it.
 
-use bytes::Bytes;
-use routemq_crds::{expression::Expression, table};
+use std::cell::RefCell;
+
+use bytes::{Bytes, BytesMut};
+use bytestring::ByteString;
+use routemq_crds::{
+    expression::Expression,
+    table,
+    template::{TemplateError, TopicTemplate},
+};
 use routemq_mqtt::{Outgoing, Properties, PublishError, QoS};
 
 use crate::{
@@ -35,10 +42,10 @@ impl Publish {
 
     fn outgoing(&self, message: &Message, shared: &Shared) -> Result<Outgoing, Failure> {
         let spec = &self.spec;
-        let topic = spec.topic.render(|index| message.param_at(index));
+        let topic = topic(&spec.topic, message)?;
         let user = user_properties(&spec.user_properties, message, shared)?;
         Ok(Outgoing {
-            topic: topic.map_err(|error| Failure::permanent(class::TEMPLATE, error.to_string()))?,
+            topic,
             payload: match &self.payload {
                 Some(payload) => payload.clone(),
                 None => shared.evaluator.bytes(&spec.payload, message)?,
@@ -48,6 +55,27 @@ impl Publish {
             properties: properties(user, self.expiry_seconds),
         })
     }
+}
+
+/// Bytes of a buffer that topics are cut from. One that waits for its confirmation keeps its buffer alive.
+const TOPICS: usize = 4096;
+
+thread_local! {
+    /// One allocation for some hundred topics.
+    static BUFFER: RefCell<BytesMut> = RefCell::new(BytesMut::with_capacity(TOPICS));
+}
+
+/// The topic of a message to publish.
+pub(super) fn topic(template: &TopicTemplate, message: &Message) -> Result<ByteString, Failure> {
+    let rendered = BUFFER.with_borrow_mut(|buffer| {
+        buffer.clear();
+        let push = |text: &str| buffer.extend_from_slice(text.as_bytes());
+        template.render_to(push, |index| message.param_at(index))?;
+        Ok(buffer.split().freeze())
+    });
+    let permanent = |error: TemplateError| Failure::permanent(class::TEMPLATE, error.to_string());
+    let invalid = |_| Failure::permanent(class::TEMPLATE, "the topic is not UTF-8");
+    ByteString::try_from(rendered.map_err(permanent)?).map_err(invalid)
 }
 
 fn quality(qos: u8) -> QoS {

@@ -1,14 +1,11 @@
 //! Answers on the message's MQTT 5 response topic, with its correlation data.
 
+use bytestring::ByteString;
 use routemq_crds::{expression::Expression, template::TopicTemplate};
 use routemq_mqtt::{Outgoing, Properties, QoS};
 
 use super::publish;
-use crate::{
-    engine,
-    message::Message,
-    outcome::{Failure, class},
-};
+use crate::{engine, message::Message, outcome::Failure};
 
 /// The `reply` handler. A response topic with wildcards is no topic (MQTT-3.3.2-14): treated as none.
 #[derive(Debug)]
@@ -50,16 +47,12 @@ impl Reply {
         publish::send(outgoing, shared).await
     }
 
-    fn topic(&self, message: &Message) -> Result<Option<String>, Failure> {
+    fn topic(&self, message: &Message) -> Result<Option<ByteString>, Failure> {
         let asked = message.properties().and_then(|it| it.response_topic.as_deref());
         if let Some(topic) = asked.filter(|topic| is_topic(topic)) {
-            return Ok(Some(topic.to_owned()));
+            return Ok(Some(topic.into()));
         }
-        let fallback = self.fallback_topic.as_ref();
-        fallback
-            .map(|topic| topic.render(|index| message.param_at(index)))
-            .transpose()
-            .map_err(|error| Failure::permanent(class::TEMPLATE, error.to_string()))
+        self.fallback_topic.as_ref().map(|topic| publish::topic(topic, message)).transpose()
     }
 }
 

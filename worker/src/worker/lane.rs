@@ -9,7 +9,8 @@
 //!
 //! # Cost
 //! A job that need not wait is polled where it is pushed: no task, no entry in the map of busy keys,
-//! and the box that holds its future is used again. Keys without a job take no memory.
+//! and the box that holds its future is used again. One that waits takes a place that is used again, too
+//! (`futures-buffered`: no allocation for each job that waits). Keys without a job take no memory.
 //!
 //! Owned by one task (see `shard`), so there is no lock.
 
@@ -22,7 +23,8 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use futures::{StreamExt, stream::FuturesUnordered};
+use futures::StreamExt as _;
+use futures_buffered::FuturesUnordered;
 
 /// Where a job stands in the order in which acknowledgements are owed: connection, then delivery.
 pub(crate) type Mark = (u32, u64);

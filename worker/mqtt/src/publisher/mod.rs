@@ -6,6 +6,7 @@ mod flight;
 use std::time::Duration;
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::timeout,
@@ -24,7 +25,7 @@ const QUEUE: usize = 1024;
 #[derive(Clone, Debug, Default)]
 pub struct Outgoing {
     /// Without wildcards.
-    pub topic: String,
+    pub topic: ByteString,
     /// As it goes.
     pub payload: Bytes,
     /// 0, 1 or 2.
@@ -49,7 +50,7 @@ pub enum PublishError {
     #[error("the broker refused the publish to {topic:?}: {reason} (0x{code:02x})")]
     Refused {
         /// Where to.
-        topic: String,
+        topic: ByteString,
         /// MQTT 5, 3.4.2.1.
         code: u8,
         /// The code's name in words.

@@ -44,7 +44,7 @@ impl Sampler {
             other => other.to_string(),
         };
         Outgoing {
-            topic,
+            topic: topic.into(),
             payload: Bytes::from(text),
             qos: if route.qos == 0 { QoS::AtMostOnce } else { QoS::AtLeastOnce },
             retain: false,

@@ -19,7 +19,7 @@ fn flight() -> Flight {
 }
 
 fn message(topic: &str, qos: QoS) -> Outgoing {
-    Outgoing { topic: topic.to_owned(), qos, ..Outgoing::default() }
+    Outgoing { topic: topic.into(), qos, ..Outgoing::default() }
 }
 
 type Reply = oneshot::Receiver<Answer>;
@@ -119,7 +119,7 @@ fn qos_2_takes_both_round_trips() {
 #[test]
 fn refusals_reach_their_caller_in_words() {
     let refused = |code, topic: &str, reason| {
-        Err(PublishError::Refused { topic: topic.to_owned(), code, reason })
+        Err(PublishError::Refused { topic: topic.into(), code, reason })
     };
     let mut flight = flight();
     let mut by_puback = push(&mut flight, message("a", QoS::AtLeastOnce));
