@@ -77,7 +77,7 @@ async fn reply_answers_where_the_message_says() {
     let asked = Incoming::new("ask/1", "").response_topic("back/1").correlation_data("42");
     let report = engine.dispatch(asked).await;
     let answer = &report.published[0];
-    assert_eq!((answer.topic.as_str(), &answer.payload[..]), ("back/1", &b"yes"[..]));
+    assert_eq!((&*answer.topic, &answer.payload[..]), ("back/1", &b"yes"[..]));
     assert_eq!(answer.properties.as_ref().unwrap().correlation_data.as_deref(), Some(&b"42"[..]));
 
     let report = engine.dispatch(("ask/2", "")).await;
@@ -111,7 +111,7 @@ async fn when_skips_a_handler_and_a_missing_field_in_it_is_an_error() {
         .engine()
         .await;
     let topics = |report: crate::dispatch::Report| -> Vec<String> {
-        report.published.into_iter().map(|it| it.topic).collect()
+        report.published.into_iter().map(|it| it.topic.to_string()).collect()
     };
     assert_eq!(topics(engine.dispatch(("t", r#"{"n": 2}"#)).await), ["large"]);
     assert_eq!(topics(engine.dispatch(("t", r#"{"n": 1}"#)).await), ["small"]);
