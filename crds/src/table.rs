@@ -208,7 +208,7 @@ pub struct Handler {
     pub action: Action,
 }
 
-/// What a handler does.
+/// What a handler does; boxed, so that a route that only logs takes little.
 #[derive(Clone, Debug)]
 pub enum Action {
     /// Writes a log line.
@@ -219,7 +219,7 @@ pub enum Action {
         message: Option<Expression>,
     },
     /// Publishes a message.
-    Publish(Publish),
+    Publish(Box<Publish>),
     /// Answers on the response topic.
     Reply {
         /// What.
@@ -230,11 +230,11 @@ pub enum Action {
         user_properties: Vec<(String, Expression)>,
     },
     /// Writes a row.
-    Insert(Insert),
+    Insert(Box<Insert>),
     /// Runs a statement.
-    Statement(Statement),
+    Statement(Box<Statement>),
     /// Calls an HTTP service.
-    Http(Http),
+    Http(Box<Http>),
     /// Registered in code.
     Custom {
         /// What it is registered as.

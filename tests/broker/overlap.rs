@@ -110,7 +110,7 @@ fn loaded(routes: &str) -> Vec<Loaded> {
     let pairs = documents.routes.iter().zip(tables);
     pairs
         .map(|(route, table)| Loaded {
-            object: route.object.clone(),
+            written: (&route.object).into(),
             table: table.object,
             secrets: Secrets::default(),
         })

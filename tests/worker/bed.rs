@@ -184,9 +184,8 @@ async fn work(_message: Message, Config(config): Config<serde_json::Value>) {
 pub(crate) fn load(yaml: &str) -> Vec<Loaded> {
     let documents = Documents::parse("test.yaml", yaml).unwrap();
     let tables = documents.compile().unwrap();
-    let objects = documents.routes.iter().map(|it| it.object.clone());
-    let loaded = objects.zip(tables).map(|(object, table)| Loaded {
-        object,
+    let loaded = documents.routes.iter().zip(tables).map(|(route, table)| Loaded {
+        written: (&route.object).into(),
         table: table.object,
         secrets: Secrets::default(),
     });

@@ -16,6 +16,7 @@
 mod database;
 mod drain;
 mod error;
+mod loaded;
 mod plan;
 mod references;
 mod route;
@@ -25,32 +26,21 @@ mod supervisor;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use routemq_crds::{table::Table, v1alpha1::MqttRoute};
+use routemq_crds::table::Table;
 
 use self::route::RunningRoute;
 use crate::{
     monitor::Monitor,
     report::Reporter,
-    secrets::Secrets,
     worker::{Summary, Totals},
 };
 
 pub(crate) use self::shares::distinct as distinct_shares;
 pub use self::{
     error::RunError,
+    loaded::{Loaded, Written},
     settings::{DatabaseAway, RunSettings},
 };
-
-/// A `MqttRoute` that compiled, and what it refers to.
-#[derive(Clone, Debug)]
-pub struct Loaded {
-    /// As written: an object that did not change is left alone by [`Running::apply`].
-    pub object: MqttRoute,
-    /// Compiled.
-    pub table: Table,
-    /// The Secrets and ConfigMaps of its namespace.
-    pub secrets: Secrets,
-}
 
 /// What [`Running::apply`] did with one object.
 #[derive(Debug)]

@@ -84,14 +84,14 @@ impl Bed {
 
     pub(crate) fn publish(self, topic: &str, payload: &str) -> Self {
         let topic = self.template(topic);
-        self.handler(handler(Action::Publish(Publish {
+        self.handler(handler(Action::Publish(Box::new(Publish {
             topic,
             payload: at(payload),
             qos: 1,
             retain: false,
             expiry: None,
             user_properties: Vec::new(),
-        })))
+        }))))
     }
 
     pub(crate) fn dead_letter(mut self, topic: &str) -> Self {

@@ -124,14 +124,14 @@ impl Step<'_, '_> {
             self.problems.seconds(&field, Some(seconds), 1, 1..=4_294_967_295)
         });
         let user_properties = self.properties("publish.userProperties", &given.user_properties);
-        Some(Action::Publish(Publish {
+        Some(Action::Publish(Box::new(Publish {
             topic: topic?,
             payload: payload?,
             qos,
             retain: given.retain.unwrap_or(false),
             expiry,
             user_properties,
-        }))
+        })))
     }
 
     fn reply(&mut self, given: &ReplyHandler) -> Option<Action> {

@@ -26,14 +26,14 @@ pub(super) fn compile(step: &mut Step<'_, '_>, given: &HttpHandler) -> Action {
     let body = given.body.as_ref();
     let body = body.and_then(|source| step.problems.payload(&field, source, &step.scope));
     let timeout = step.timeout("http.timeoutSeconds", given.timeout_seconds);
-    Action::Http(Http {
+    Action::Http(Box::new(Http {
         url: given.url.clone(),
         method,
         headers,
         body,
         timeout,
         cloud_events: given.cloud_events.unwrap_or(false),
-    })
+    }))
 }
 
 fn url_fault(url: &str, params: &[&str]) -> Option<String> {

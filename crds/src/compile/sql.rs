@@ -14,8 +14,8 @@ const MAX_STATEMENT: usize = 8_192;
 pub(super) fn compile(step: &mut Step<'_, '_>, given: &SqlHandler) -> Option<Action> {
     let batch = batch(step, given);
     match (&given.table, &given.statement) {
-        (Some(table), None) => Some(Action::Insert(insert(step, given, table, batch))),
-        (None, Some(text)) => Some(Action::Statement(run(step, given, text, batch))),
+        (Some(table), None) => Some(Action::Insert(Box::new(insert(step, given, table, batch)))),
+        (None, Some(text)) => Some(Action::Statement(Box::new(run(step, given, text, batch)))),
         (table, _) => {
             let count = if table.is_some() { "both" } else { "neither" };
             step.problems.add(

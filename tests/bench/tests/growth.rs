@@ -181,5 +181,5 @@ fn load(case: Case) -> Result<Loaded, Failure> {
     }))?;
     let limits = Limits { routes: usize::MAX, ..Limits::default() };
     let table = compile_within(&object, limits).map_err(|problems| problems[0].to_string())?;
-    Ok(Loaded { object, table, secrets: Secrets::default() })
+    Ok(Loaded { written: (&object).into(), table, secrets: Secrets::default() })
 }

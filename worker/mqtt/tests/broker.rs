@@ -105,7 +105,7 @@ async fn what_is_not_acknowledged_comes_again_to_the_next_connection_of_the_sess
     first.count(5).await;
     // Out of order: only the done prefix, 0 and 1, may be acknowledged.
     let tokens = first.tokens();
-    first.acks.done_all(vec![tokens[3], tokens[1], tokens[0]]);
+    first.acks.done_all(&[tokens[3], tokens[1], tokens[0]]);
     first.count(7).await;
     first.handle.stop(End::Keep, SOON).await;
 

@@ -394,7 +394,7 @@ async fn a_flood_beyond_the_receive_maximum_waits_unread_and_breaks_nothing() {
         client.count(done + 1).await;
         let tokens = client.tokens().split_off(done);
         done += tokens.len();
-        client.acks.done_all(tokens);
+        client.acks.done_all(&tokens);
     }
     let mut peer = flood.await.unwrap();
     let acks = peer.acks(usize::from(count)).await;
@@ -457,7 +457,7 @@ async fn messages_too_large_for_the_window_wait_unread_until_others_are_finished
         client.count(done + 1).await;
         let tokens = client.tokens().split_off(done);
         done += tokens.len();
-        client.acks.done_all(tokens);
+        client.acks.done_all(&tokens);
     }
     assert_eq!(flood.await.unwrap().acks(usize::from(count)).await.len(), usize::from(count));
 }
@@ -555,7 +555,7 @@ async fn stop_flushes_what_is_done_and_says_what_becomes_of_the_session() {
         peer.send(publish("a", 1, 4, "too late")).await;
         peer.send(publish("a", 0, 0, "too late")).await;
         let tokens = client.tokens();
-        client.acks.done_all(vec![tokens[1], tokens[0]]);
+        client.acks.done_all(&[tokens[1], tokens[0]]);
         let stop = client.handle.stop(end, SOON);
         let (rest, _) = tokio::join!(peer.rest(), stop);
         let acks = [0x40, 2, 0, 1, 0x40, 2, 0, 2];

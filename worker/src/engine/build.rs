@@ -182,9 +182,9 @@ impl<'a> Builder<'a> {
             table::Action::Log { level, message } => {
                 Some(Action::Log(handler::Log::new(*level, message.clone())))
             }
-            table::Action::Publish(publish) => {
-                Some(Action::Publish(handler::Publish::new(publish.clone(), evaluator)))
-            }
+            table::Action::Publish(publish) => Some(Action::Publish(Box::new(
+                handler::Publish::new((**publish).clone(), evaluator),
+            ))),
             table::Action::Reply { payload, fallback_topic, user_properties } => {
                 Some(Action::Reply(handler::Reply::new(
                     payload.clone(),
@@ -195,15 +195,15 @@ impl<'a> Builder<'a> {
             table::Action::Custom { name, config } => self.custom(field, name, config),
             table::Action::Insert(insert) => {
                 let database = self.database(field)?;
-                Some(Action::Sql(handler::Sql::insert(insert, database)))
+                Some(Action::Sql(Box::new(handler::Sql::insert(insert, database))))
             }
             table::Action::Statement(statement) => {
                 let database = self.database(field)?;
-                Some(Action::Sql(handler::Sql::statement(statement, database)))
+                Some(Action::Sql(Box::new(handler::Sql::statement(statement, database))))
             }
             table::Action::Http(http) => {
                 let keeps = it.result_name.is_some();
-                Some(Action::Http(handler::Http::new(http.clone(), keeps)))
+                Some(Action::Http(Box::new(handler::Http::new((**http).clone(), keeps))))
             }
         }
     }

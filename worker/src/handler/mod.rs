@@ -35,10 +35,10 @@ pub(crate) struct Compiled {
 #[derive(Debug)]
 pub(crate) enum Action {
     Log(Log),
-    Publish(Publish),
+    Publish(Box<Publish>),
     Reply(Reply),
-    Sql(Sql),
-    Http(Http),
+    Sql(Box<Sql>),
+    Http(Box<Http>),
     Custom(custom::Custom),
 }
 

@@ -101,7 +101,7 @@ impl Connection {
 fn inserts(table: &Table) -> Vec<&Insert> {
     let handlers = table.routes.iter().flat_map(|route| &route.handlers);
     let insert = handlers.filter_map(|handler| match &handler.action {
-        Action::Insert(insert) => Some(insert),
+        Action::Insert(insert) => Some(&**insert),
         _ => None,
     });
     insert.collect()

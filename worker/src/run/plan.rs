@@ -276,12 +276,12 @@ spec:
     fn planned(url: &str, password: &str) -> Plan {
         let documents = Documents::parse("x.yaml", YAML).unwrap();
         let table = documents.compile().unwrap().remove(0).object;
-        let object = documents.routes[0].object.clone();
+        let written = (&documents.routes[0].object).into();
         let secrets = Secrets::default()
             .with_value("login", "password", password.to_owned())
             .with_value("rows", "url", url.to_owned());
         let settings = RunSettings::new("mqtt://broker".parse().unwrap());
-        plan(&Loaded { object, table, secrets }, &settings).unwrap()
+        plan(&Loaded { written, table, secrets }, &settings).unwrap()
     }
 
     #[test]
@@ -315,7 +315,8 @@ spec:
                 .with_value("login", "password", String::new())
                 .with_value("rows", "url", "mysql://db/fleet".to_owned());
             let table = Table { generation, ..table.clone() };
-            let loaded = Loaded { object: documents.routes[0].object.clone(), table, secrets };
+            let written = (&documents.routes[0].object).into();
+            let loaded = Loaded { written, table, secrets };
             let settings = RunSettings { slot, ..RunSettings::new("mqtt://b".parse().unwrap()) };
             let planned = plan(&loaded, &settings).unwrap();
             assert_eq!(planned.older_tables, expected, "{generation:?}, {slot:?}");

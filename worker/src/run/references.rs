@@ -108,7 +108,7 @@ spec:
     fn missing_with(secrets: Secrets) -> Vec<String> {
         let documents = Documents::parse("x.yaml", YAML).unwrap();
         let table = documents.compile().unwrap().remove(0).object;
-        missing(&Loaded { object: documents.routes[0].object.clone(), table, secrets })
+        missing(&Loaded { written: (&documents.routes[0].object).into(), table, secrets })
     }
 
     #[test]

@@ -148,7 +148,7 @@ impl RunningRoute {
     async fn try_apply(&mut self, loaded: Loaded) -> Result<Option<Change>, RunError> {
         let mut plan = plan(&loaded, &self.settings)?;
         // Where several objects have no share name, that of each depends on the others.
-        let unchanged = self.loaded.object.spec == loaded.object.spec
+        let unchanged = self.loaded.written == loaded.written
             && self.loaded.secrets == loaded.secrets
             && self.plan.share == plan.share;
         if !plan.connects_as(&self.plan) {

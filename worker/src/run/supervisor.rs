@@ -1,32 +1,28 @@
 //! The task of one `MqttRoute` that runs: waits for its database, keeps its workers, stops them.
 
+mod draining;
+mod serving;
+
 use std::{ops::Range, sync::Arc, time::Duration};
 
 use futures::future::{BoxFuture, join_all, select_all};
-use routemq_crds::{
-    stop::{CLOSE_DATABASE, LAST_PUBLISHES},
-    v1alpha1::SessionKind,
-};
-use routemq_mqtt::{ConnectionState, Gate, SessionConfig, SessionStatus};
+use routemq_crds::stop::{CLOSE_DATABASE, LAST_PUBLISHES};
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    time::{Instant, timeout, timeout_at},
+    time::timeout,
 };
 
 use super::{
-    RunError, RunSettings,
-    drain::{self, Drains, Outcome},
+    RunSettings,
+    drain::{self, Drains},
     plan::Plan,
     route::Connections,
 };
 use crate::{
     engine::Engine,
-    slot::{Adoption, Leased, LocalSlots, Losses, Slots},
-    worker::{Purpose, RunningWorker, Summary, WorkerOptions, filters},
+    slot::{Adoption, LocalSlots, Slots as _},
+    worker::{RunningWorker, Summary},
 };
-
-/// How long a broker that is away may keep its sessions from being drained: its URL may have changed because of that.
-const AWAY: Duration = Duration::from_secs(5);
 
 /// What the task is told.
 pub(super) enum Order {
@@ -240,179 +236,6 @@ impl Supervisor {
         self.fill_slots().await;
     }
 
-    /// Workers whose slot is no more drain what the broker holds for them, and end their session.
-    fn retire_beyond(&mut self, plan: &Plan) {
-        if self.settings.lease.is_some() {
-            return;
-        }
-        let (stay, go): (Vec<_>, Vec<_>) = std::mem::take(&mut self.workers)
-            .into_iter()
-            .partition(|worker| plan.slots.contains(&worker.identity().slot));
-        self.workers = stay;
-        for worker in go {
-            self.drains.start(worker);
-        }
-    }
-
-    /// Slots of an earlier life that this one lacks.
-    async fn drain_gone(&mut self) {
-        for slot in self.before.gone.clone() {
-            self.drain(slot, self.before.held.clone()).await;
-        }
-        if self.settings.lease.is_none() {
-            self.before = Before::default();
-        }
-    }
-
-    /// Drains and ends every session, within the drain time; a broker that is away gets little of it.
-    async fn leave(&mut self) {
-        let connected = |worker: &RunningWorker| {
-            matches!(worker.status().borrow().connection, ConnectionState::Connected { .. })
-        };
-        let any = self.workers.iter().any(connected) || self.drains.slots().next().is_some();
-        let patience = if any { self.settings.drain } else { AWAY.min(self.settings.drain) };
-        let deadline = Instant::now() + patience;
-        for worker in std::mem::take(&mut self.workers) {
-            self.drains.start(worker);
-        }
-        while self.drains.slots().next().is_some() {
-            let Ok((_, summary, _)) = timeout_at(deadline, self.drains.next()).await else { break };
-            self.summaries.push(summary);
-        }
-        for slot in self.drains.slots() {
-            tracing::warn!(
-                route = %self.plan.name, slot, broker = self.plan.url.host_str(),
-                "not drained in time: what this broker still holds for the session is lost when it expires"
-            );
-        }
-    }
-
-    /// Drains the retired slot that this process has adopted, and no other.
-    async fn adopt(&mut self, adoption: Option<Adoption>) {
-        let slot = adoption.as_ref().map(|adoption| adoption.slot);
-        let leased = |slot: &u32| {
-            self.settings.lease.as_ref().is_some_and(|lease| !lease.is_abandoned(*slot))
-        };
-        let others = self.drains.slots().filter(leased).filter(|draining| Some(*draining) != slot);
-        for other in others.collect::<Vec<_>>() {
-            self.summaries.extend(self.drains.stop(other, Duration::ZERO).await);
-        }
-        if let Some(Adoption { slot, filters }) = adoption.filter(|it| !self.drains.holds(it.slot))
-        {
-            self.leave_slot(slot).await;
-            self.drain(slot, filters).await;
-        }
-    }
-
-    /// Whoever serves a slot stops: its session is to be drained.
-    async fn leave_slot(&mut self, slot: u32) {
-        if let Some(index) = self.workers.iter().position(|worker| worker.identity().slot == slot) {
-            let worker = self.workers.swap_remove(index);
-            self.summaries.push(worker.stop(self.settings.drain).await);
-        }
-    }
-
-    async fn drain(&mut self, slot: u32, held: Vec<String>) {
-        if self.plan.session == SessionKind::Ephemeral {
-            // It ended with its connection.
-            return self.after_drain(slot, Outcome::Ended).await;
-        }
-        if let Some(worker) = self.worker(slot, held, Purpose::Drain).await {
-            self.drains.start(worker);
-        }
-    }
-
-    async fn after_drain(&mut self, slot: u32, outcome: Outcome) {
-        match (outcome, &self.settings.lease) {
-            (Outcome::Ended, Some(lease)) => lease.drained(slot).await,
-            (Outcome::Ended | Outcome::Stopped, _) | (Outcome::TakenOver, None) => {}
-            (Outcome::Unsure, None) => Box::pin(self.drain(slot, Vec::new())).await,
-            (Outcome::Unsure | Outcome::TakenOver, Some(lease)) => {
-                let adoption = lease.watch_adoption().borrow().clone();
-                if let Some(ours) = adoption.filter(|adoption| adoption.slot == slot) {
-                    Box::pin(self.drain(slot, ours.filters)).await;
-                }
-            }
-        }
-    }
-
-    async fn fill_slots(&mut self) {
-        while let Some(slot) = self.slots.claim().await {
-            self.start(slot).await;
-        }
-    }
-
-    async fn start(&mut self, slot: u32) {
-        // A slot that is wanted again takes its session as it is.
-        self.summaries.extend(self.drains.stop(slot, self.settings.drain).await);
-        let held = self.settings.lease.as_ref().map(|lease| lease.held_filters(slot));
-        let mut held = held.unwrap_or_default();
-        held.extend(self.before.held.iter().cloned());
-        self.record(slot, &self.engine).await;
-        if let Some(worker) = self.worker(slot, held, Purpose::Serve).await {
-            self.settings.report.follow_session(worker.status());
-            if let Some(lease) = self.settings.lease.clone() {
-                tokio::spawn(record_filters(lease, slot, worker.status()));
-            }
-            self.workers.push(worker);
-        }
-    }
-
-    /// Before it asks for them, the Lease says which filters a session may hold.
-    async fn record(&self, slot: u32, engine: &Engine) {
-        if let Some(lease) = &self.settings.lease {
-            lease.will_hold(slot, filters(engine.table())).await;
-        }
-    }
-
-    async fn worker(
-        &self,
-        slot: u32,
-        held: Vec<String>,
-        purpose: Purpose,
-    ) -> Option<RunningWorker> {
-        let session = match self.session(slot, purpose) {
-            Ok(session) => session,
-            Err(error) => {
-                tracing::error!(route = %self.plan.name, slot, %error, "no worker for this slot");
-                return None;
-            }
-        };
-        let own = |engine: &Arc<Engine>| Arc::new(engine.for_another_worker());
-        let options = WorkerOptions {
-            engine: own(&self.engine),
-            session,
-            slot,
-            monitor: self.settings.monitor.clone(),
-            observer: self.settings.observer.clone(),
-            transition: self.plan.transition,
-            older_tables: self.plan.older_tables,
-            held,
-            before: self.before.engine.as_ref().map(own),
-            purpose,
-        };
-        Some(RunningWorker::start(options).await)
-    }
-
-    fn session(&self, slot: u32, purpose: Purpose) -> Result<SessionConfig, RunError> {
-        let session = self.plan.session(&self.settings.client_id, slot)?;
-        let receive_maximum = match purpose {
-            Purpose::Serve => session.receive_maximum,
-            Purpose::Drain => drain::window(session.receive_maximum),
-        };
-        Ok(SessionConfig { before_reconnect: self.gate(slot), receive_maximum, ..session })
-    }
-
-    /// Whoever was thrown out looks at the Lease before it connects again.
-    fn gate(&self, slot: u32) -> Option<Gate> {
-        let lease = self.settings.lease.clone()?;
-        let losses = Arc::new(Losses::default());
-        Some(Gate::new(move |loss| {
-            let (lease, losses) = (lease.clone(), Arc::clone(&losses));
-            async move { lease.may_return(slot, loss, &losses).await }
-        }))
-    }
-
     fn answer_when_settled(&self, answer: oneshot::Sender<()>) {
         let settled = join_all(self.workers.iter().map(RunningWorker::settled));
         tokio::spawn(async move {
@@ -443,17 +266,6 @@ impl Supervisor {
         }
         self.summaries.extend(stopped);
         self.summaries
-    }
-}
-
-/// Until the session has ended: then what it held stays recorded.
-async fn record_filters(lease: Leased, slot: u32, mut status: watch::Receiver<SessionStatus>) {
-    loop {
-        let filters = status.borrow_and_update().filters.keys().cloned().collect();
-        lease.holds(slot, filters);
-        if status.changed().await.is_err() {
-            return;
-        }
     }
 }
 

@@ -53,7 +53,7 @@ impl Sources {
         }
         let loaded = tables.into_iter().zip(&documents.routes).map(|(table, route)| Loaded {
             secrets: self.secrets(&documents, &table.object.namespace),
-            object: route.object.clone(),
+            written: (&route.object).into(),
             table: table.object,
         });
         Ok(Found { loaded: loaded.collect(), notes: documents.notes.clone() })

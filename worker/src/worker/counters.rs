@@ -3,20 +3,20 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
 
 use routemq_crds::table::Route;
 
-use crate::metrics::{RouteCells, Totals, handler_names};
+use crate::metrics::{Distribution, RouteCells, RouteTotals, Totals, handler_names};
 
 /// The counters of one worker. Each lane counts in cells of its own, so that lanes do not contend.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    /// Locked when a table is taken up and when totals are read.
-    routes: Mutex<Cells>,
+    /// Locked when a table is taken up, at a route's first message in a lane, and when totals are read.
+    known: Mutex<Known>,
     /// Copies that another copy makes needless.
     pub(crate) overlap: AtomicU64,
     /// Messages without a route.
@@ -31,24 +31,64 @@ pub(crate) struct Counters {
     pub(crate) returned: AtomicU64,
 }
 
-/// Cells by route name and lane: one for each list of handlers that the route has had.
-type Cells = BTreeMap<(Arc<str>, usize), Vec<Arc<RouteCells>>>;
+/// What was ever counted, or may be.
+#[derive(Debug, Default)]
+struct Known {
+    /// By route name, the handlers that it has had: told also where nothing was counted.
+    handlers: BTreeMap<Arc<str>, Vec<Arc<str>>>,
+    /// By route name and lane: one for each list of handlers that the route has had.
+    cells: BTreeMap<(Arc<str>, usize), Vec<Arc<RouteCells>>>,
+}
+
+/// What one lane counts of a table's routes. Cells are made at a route's first message in the lane: a worker may have many
+/// routes, and as many lanes as processors.
+#[derive(Debug)]
+pub(crate) struct LaneCells {
+    counters: Arc<Counters>,
+    lane: usize,
+    cells: Box<[OnceLock<Arc<RouteCells>>]>,
+}
+
+impl LaneCells {
+    /// The cells of the `index`-th route of the table, which is `route`.
+    pub(crate) fn of(&self, index: usize, route: &Route) -> &Arc<RouteCells> {
+        self.cells[index].get_or_init(|| self.counters.cells(self.lane, route))
+    }
+}
 
 impl Counters {
-    /// The cells of these routes, in their order, for one lane. A route that comes back goes on counting where it was.
-    pub(crate) fn cells(&self, lane: usize, routes: &[Arc<Route>]) -> Vec<Arc<RouteCells>> {
-        let mut known = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
-        let cells = routes.iter().map(|route| {
-            let handlers = handler_names(&route.handlers);
-            let of_route = known.entry((Arc::clone(&route.name), lane)).or_default();
-            if let Some(cells) = of_route.iter().find(|cells| cells.are_for(&handlers)) {
-                return Arc::clone(cells);
-            }
-            let cells = Arc::new(RouteCells::new(&handlers));
-            of_route.push(Arc::clone(&cells));
-            cells
-        });
-        cells.collect()
+    /// A table is taken up: its routes are told of from now on.
+    pub(crate) fn take_up(&self, routes: &[Arc<Route>]) {
+        let mut known = self.known();
+        for route in routes {
+            let told = known.handlers.entry(Arc::clone(&route.name)).or_default();
+            let new = handler_names(&route.handlers).into_iter().filter(|it| !told.contains(it));
+            let new: Vec<_> = new.collect();
+            told.extend(new);
+        }
+    }
+
+    /// What `lane` counts of a table with so many routes.
+    pub(crate) fn lane(self: &Arc<Self>, lane: usize, routes: usize) -> LaneCells {
+        let cells = (0..routes).map(|_| OnceLock::new()).collect();
+        LaneCells { counters: Arc::clone(self), lane, cells }
+    }
+
+    /// The cells of a route for one lane. A route that comes back goes on counting where it was.
+    fn cells(&self, lane: usize, route: &Route) -> Arc<RouteCells> {
+        let handlers = handler_names(&route.handlers);
+        let mut known = self.known();
+        let of_route = known.cells.entry((Arc::clone(&route.name), lane)).or_default();
+        if let Some(cells) = of_route.iter().find(|cells| cells.are_for(&handlers)) {
+            return Arc::clone(cells);
+        }
+        let cells = Arc::new(RouteCells::new(&handlers));
+        of_route.push(Arc::clone(&cells));
+        cells
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Everything so far.
@@ -63,8 +103,13 @@ impl Counters {
             returned,
             routes: BTreeMap::new(),
         };
-        let routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
-        for ((name, _), cells) in routes.iter() {
+        let known = self.known();
+        for (name, handlers) in &known.handlers {
+            let zero = handlers.iter().map(|it| (Arc::clone(it), Distribution::default()));
+            let zero = RouteTotals { handlers: zero.collect(), ..RouteTotals::default() };
+            totals.routes.insert(Arc::clone(name), zero);
+        }
+        for ((name, _), cells) in &known.cells {
             let sum = totals.routes.entry(Arc::clone(name)).or_default();
             for cells in cells {
                 *sum += &cells.totals();
@@ -93,18 +138,35 @@ mod tests {
     fn counted() -> Totals {
         let counters = Counters::default();
         for lane in 0..2 {
-            let cells = counters.cells(lane, &[route(&["one"])]);
-            cells[0].received();
-            cells[0].finished(FinalOutcome::Done);
-            cells[0].retried();
-            cells[0].handled(0, Duration::from_millis(3));
-            cells[0].finished(FinalOutcome::DeadLettered(class::ROW));
-            cells[0].finished(FinalOutcome::Discarded(class::TIMEOUT));
-            cells[0].delivered(Duration::from_millis(4));
+            let cells = counters.cells(lane, &route(&["one"]));
+            cells.received();
+            cells.finished(FinalOutcome::Done);
+            cells.retried();
+            cells.handled(0, Duration::from_millis(3));
+            cells.finished(FinalOutcome::DeadLettered(class::ROW));
+            cells.finished(FinalOutcome::Discarded(class::TIMEOUT));
+            cells.delivered(Duration::from_millis(4));
         }
         counters.owed.store(5, Relaxed);
         counters.settled.store(4, Relaxed);
         counters.totals()
+    }
+
+    #[test]
+    fn a_route_is_told_before_its_first_message_and_counts_from_it_on() {
+        let (counters, route) = (Arc::new(Counters::default()), route(&["one"]));
+        counters.take_up(&[Arc::clone(&route)]);
+        let told = |counters: &Counters| {
+            let route = &counters.totals().routes["route"];
+            (route.received, route.handlers["one"].count())
+        };
+        assert_eq!(told(&counters), (0, 0));
+        let lane = counters.lane(0, 1);
+        for _ in 0..2 {
+            lane.of(0, &route).received();
+            lane.of(0, &route).handled(0, Duration::ZERO);
+        }
+        assert_eq!(told(&counters), (2, 2));
     }
 
     #[test]
@@ -134,9 +196,9 @@ mod tests {
     fn a_route_that_comes_back_after_a_swap_goes_on_counting_and_other_handlers_count_apart() {
         let counters = Counters::default();
         for handlers in [&["one"][..], &["one", "two"], &["one"]] {
-            let cells = counters.cells(0, &[route(handlers)]);
-            cells[0].finished(FinalOutcome::Done);
-            (0..handlers.len()).for_each(|index| cells[0].handled(index, Duration::ZERO));
+            let cells = counters.cells(0, &route(handlers));
+            cells.finished(FinalOutcome::Done);
+            (0..handlers.len()).for_each(|index| cells.handled(index, Duration::ZERO));
         }
         let route = &counters.totals().routes["route"];
         assert_eq!((route.done, route.handlers["one"].count()), (3, 3));

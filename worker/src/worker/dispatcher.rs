@@ -301,7 +301,8 @@ impl Receiver for Dispatcher {
             self.counters.owed.fetch_add(std::mem::take(&mut self.out.owed), Relaxed);
         }
         if !self.needless.is_empty() {
-            self.acks.done_all(std::mem::take(&mut self.needless));
+            self.acks.done_all(&self.needless);
+            self.needless.clear();
         }
     }
 
@@ -387,9 +388,7 @@ mod tests {
     use routemq_crds::document::Documents;
     use routemq_mqtt::{ConnectionState, FilterState, QoS, SubscriptionIds};
 
-    use super::{
-        Counters, Instant, Placed, Publish, Ready, SessionStatus, SystemTime, Tables, place,
-    };
+    use super::{Instant, Placed, Publish, Ready, SessionStatus, SystemTime, Tables, place};
     use crate::{
         engine::{Engine, Resources},
         outbox::Outbox,
@@ -418,7 +417,7 @@ mod tests {
     }
 
     fn ready(engine: &Arc<Engine>) -> Arc<Ready> {
-        Ready::new(Arc::clone(engine), &Counters::default(), 1)
+        Ready::new(Arc::clone(engine), &Arc::default(), 1)
     }
 
     /// A connection that holds every filter of `engine`, in this state.

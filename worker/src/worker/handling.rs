@@ -9,7 +9,7 @@ use routemq_mqtt::{AckToken, Acks};
 use tokio::time::Instant;
 
 use super::{
-    counters::Counters,
+    counters::{Counters, LaneCells},
     dispatcher::{Admitted, Batch, Unowed, size},
     lane::{Entry, Mark, Panicked, Ticket},
     record::{Identity, Observer, Record},
@@ -26,7 +26,14 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Local {
     engine: Arc<Engine>,
-    routes: Vec<Arc<RouteCells>>,
+    cells: LaneCells,
+}
+
+impl Local {
+    /// What this lane counts of the `index`-th route.
+    fn cells(&self, index: usize) -> &Arc<RouteCells> {
+        self.cells.of(index, &self.engine.table().routes[index])
+    }
 }
 
 /// A table that was taken up, with what each lane needs of it: made once, because a table may have many routes.
@@ -38,10 +45,12 @@ pub(crate) struct Ready {
 }
 
 impl Ready {
-    pub(crate) fn new(engine: Arc<Engine>, counters: &Counters, lanes: usize) -> Arc<Self> {
+    pub(crate) fn new(engine: Arc<Engine>, counters: &Arc<Counters>, lanes: usize) -> Arc<Self> {
+        let routes = &engine.table().routes;
+        counters.take_up(routes);
         let local = |lane| {
-            let routes = counters.cells(lane, &engine.table().routes);
-            Arc::new(Local { engine: Arc::clone(&engine), routes })
+            let cells = counters.lane(lane, routes.len());
+            Arc::new(Local { engine: Arc::clone(&engine), cells })
         };
         let locals = (0..lanes).map(local).collect();
         Arc::new(Self { engine, locals })
@@ -53,7 +62,7 @@ pub(crate) type Job = (Arc<Local>, Arc<Received>);
 
 /// Handles one message.
 pub(crate) async fn handle((local, received): Job) -> Final {
-    let cells = &local.routes[received.route_index()];
+    let cells = local.cells(received.route_index());
     local.engine.handle_counted(Message::again(received), cells).await
 }
 
@@ -114,7 +123,7 @@ impl Handling {
     fn entry(&self, local: &Arc<Local>, at: Instant, admitted: Admitted) -> Entry<Owed, Job> {
         let Admitted { key, token, received } = admitted;
         let route = received.route_index();
-        local.routes[route].received();
+        local.cells(route).received();
         let ticket = Owed {
             token,
             local: Arc::clone(local),
@@ -133,7 +142,7 @@ impl Handling {
         }
         let now = Instant::now();
         for ticket in self.ended.drain(..) {
-            ticket.local.routes[ticket.route].delivered(now.saturating_duration_since(ticket.at));
+            ticket.local.cells(ticket.route).delivered(now.saturating_duration_since(ticket.at));
             self.tokens.extend(ticket.token);
         }
     }
@@ -159,7 +168,7 @@ impl Work for Handling {
 
     fn finished(&mut self, ticket: Owed, result: Result<Final, Panicked>) {
         let ended = result.unwrap_or_else(|panicked| after_panic(&ticket, &panicked));
-        ticket.local.routes[ticket.route].finished(ended.outcome);
+        ticket.local.cells(ticket.route).finished(ended.outcome);
         if let (Some(observer), Some(message)) = (&self.observer, &ticket.received) {
             let duration = ticket.at.elapsed();
             observer.finished(&Record { worker: &self.identity, message, ended, duration });
@@ -177,9 +186,8 @@ impl Work for Handling {
         self.deliver();
         if !self.tokens.is_empty() {
             self.counters.settled.fetch_add(self.tokens.len() as u64, Relaxed);
-            // As many may end in the next turn.
-            let next = Vec::with_capacity(self.tokens.len());
-            self.acks.done_all(std::mem::replace(&mut self.tokens, next));
+            self.acks.done_all(&self.tokens);
+            self.tokens.clear();
         }
         if self.given_back > 0 {
             self.counters.returned.fetch_add(std::mem::take(&mut self.given_back), Relaxed);

@@ -17,6 +17,7 @@ mod dispatcher;
 mod follow;
 mod handling;
 pub(crate) mod lane;
+mod lanes;
 pub(crate) mod overlap;
 mod record;
 mod running;

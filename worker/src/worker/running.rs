@@ -1,40 +1,37 @@
 //! One running worker: starts it, swaps its table, stops it.
 
 use std::{
-    num::NonZero,
     sync::{Arc, OnceLock, atomic::AtomicBool},
     time::Duration,
 };
 
-use futures::future::join_all;
 use routemq_crds::{
     stop::{FLUSH, STOP_TAKING},
     table::Table,
     v1alpha1::SessionKind,
 };
 use routemq_mqtt::{
-    Acks, ConnectionState, End, Session, SessionConfig, SessionHandle, SessionStatus,
+    ConnectionState, End, Session, SessionConfig, SessionHandle, SessionStatus, Subscription,
 };
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::watch,
     task::JoinHandle,
-    time::{Instant, sleep, timeout, timeout_at},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{
     counters::Counters,
-    dispatcher::{Batch, Dispatcher, MOST_UNOWED_MEMORY, StatusCell, Unowed, Wiring},
+    dispatcher::{Dispatcher, MOST_UNOWED_MEMORY, StatusCell, Wiring},
     follow::{Follow, follow},
-    handling::{Handling, Ready, Shared, handle},
-    lane::{Lane, Mark},
+    handling::{Ready, Shared},
+    lanes::Lanes,
     record::{Identity, Observer},
-    shard::{Command, Shard},
     tables::{Tables, subscriptions},
 };
 use crate::{
     engine::Engine,
     metrics::Totals,
-    monitor::{LaneBeat, Member, Membership, Monitor},
+    monitor::{Member, Membership, Monitor},
 };
 
 /// Between two looks whether everything is through.
@@ -104,64 +101,48 @@ pub struct Summary {
     pub totals: Totals,
 }
 
-#[derive(Debug, Default)]
-struct Lanes {
-    commands: Vec<mpsc::UnboundedSender<Command<Batch>>>,
-    tasks: Vec<JoinHandle<()>>,
-}
-
 impl RunningWorker {
     /// Connects and subscribes; returns at once. The connection and its answers are seen in [`Self::status`].
     pub async fn start(options: WorkerOptions) -> Self {
-        let WorkerOptions { engine, session: config, slot, monitor, observer, transition, .. } =
-            options;
-        let (held, purpose, before) = (options.held, options.purpose, options.before);
-        let older_tables = options.older_tables;
-        let receive_maximum = config.receive_maximum;
-        let (identity, delivery) =
-            (identity(engine.table(), slot), engine.table().delivery.clone());
-        say_bound(&identity, &config);
-        let wanted = subscriptions(engine.table());
-        let (counters, unowed) = (Arc::new(Counters::default()), Arc::new(Unowed::default()));
+        let (purpose, transition) = (options.purpose, options.transition);
+        let table = options.engine.table();
+        let (identity, wanted) = (identity(table, options.slot), subscriptions(table));
+        let concurrency = purpose.share_of(table.delivery.concurrency);
+        let (end, receive_maximum) =
+            (end_of(table.delivery.session), options.session.receive_maximum);
+        say_bound(&identity, &options.session);
+        let counters = Arc::new(Counters::default());
         // As many as are started below: each has its own view of a table.
-        let lanes = Lanes::count(purpose.share_of(delivery.concurrency));
-        let ready = take_up(engine, &counters, lanes).await;
-        let tables = match before {
-            Some(before) => {
-                let before = take_up(before, &counters, lanes).await;
-                Tables::new(before, transition).swapped(ready, transition)
-            }
-            None => Tables::new(ready, transition),
-        };
+        let count = Lanes::count(concurrency);
+        let tables = first(options.engine, options.before, &counters, count, transition).await;
         let tables = watch::Sender::new(Arc::new(tables));
         let shared = Shared {
             identity: Arc::clone(&identity),
-            observer,
+            observer: options.observer,
             counters: Arc::clone(&counters),
-            unowed: Arc::clone(&unowed),
+            unowed: Arc::default(),
         };
         let status: StatusCell = Arc::new(OnceLock::new());
         let mut lanes = Lanes::default();
-        let wire = |acks: Acks| {
-            lanes = Lanes::start(purpose.share_of(delivery.concurrency), &shared, &acks);
+        let session = Session::spawn(options.session, |acks| {
+            lanes = Lanes::start(concurrency, &shared, &acks);
             Dispatcher::new(Wiring {
                 swaps: tables.subscribe(),
                 status: Arc::clone(&status),
                 lanes: lanes.commands.clone(),
                 acks,
                 counters: Arc::clone(&counters),
-                unowed,
-                doubts_until: older_tables.then(|| Instant::now() + transition),
+                unowed: shared.unowed,
+                doubts_until: options.older_tables.then(|| Instant::now() + transition),
             })
-        };
-        let session = Session::spawn(config, wire);
+        });
         let _ = status.set(session.status());
         let follower = tokio::spawn(follow(Follow {
             identity: Arc::clone(&identity),
             status: session.status(),
             tables: tables.clone(),
         }));
-        let membership = monitor.enter(Member {
+        let membership = options.monitor.enter(Member {
             identity: Arc::clone(&identity),
             status: session.status(),
             pulse: session.pulse(),
@@ -171,17 +152,7 @@ impl RunningWorker {
             receive_maximum,
             leaving: AtomicBool::new(purpose == Purpose::Drain),
         });
-        match purpose {
-            Purpose::Serve => {
-                session.subscribe_to(wanted).await;
-                session.leave(held).await;
-            }
-            Purpose::Drain => {
-                let own = wanted.into_iter().map(|own| own.filter);
-                session.leave(own.chain(held).collect()).await;
-            }
-        }
-        let end = end_of(delivery.session);
+        ask(&session, purpose, wanted, options.held).await;
         Self { identity, session, tables, lanes, counters, follower, membership, transition, end }
     }
 
@@ -304,59 +275,36 @@ impl Purpose {
     }
 }
 
-impl Lanes {
-    /// As many lanes as there are processors, and no more than handlers may be at work.
-    fn count(concurrency: usize) -> usize {
-        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
-        processors.min(concurrency).max(1)
-    }
+/// The tables that a worker begins with: its own, and the one that its session served before.
+async fn first(
+    engine: Arc<Engine>,
+    before: Option<Arc<Engine>>,
+    counters: &Arc<Counters>,
+    lanes: usize,
+    transition: Duration,
+) -> Tables {
+    let ready = take_up(engine, counters, lanes).await;
+    let Some(before) = before else { return Tables::new(ready, transition) };
+    let before = take_up(before, counters, lanes).await;
+    Tables::new(before, transition).swapped(ready, transition)
+}
 
-    /// The lanes share `concurrency` out.
-    fn start(concurrency: usize, shared: &Shared, acks: &Acks) -> Self {
-        let count = Self::count(concurrency);
-        let mut lanes = Self::default();
-        for index in 0..count {
-            let limit = concurrency / count + usize::from(index < concurrency % count);
-            let (commands, receiver) = mpsc::unbounded_channel();
-            let work = Handling::new(index, shared.clone(), acks.clone());
-            let lane = Lane::new(limit, handle);
-            lanes.commands.push(commands);
-            lanes.tasks.push(tokio::spawn(Shard::new(work, lane, receiver).run()));
+/// Subscribes to what is wanted and leaves what else the session holds; all of it, where it is to end.
+async fn ask(
+    session: &SessionHandle,
+    purpose: Purpose,
+    wanted: Vec<Subscription>,
+    held: Vec<String>,
+) {
+    match purpose {
+        Purpose::Serve => {
+            session.subscribe_to(wanted).await;
+            session.leave(held).await;
         }
-        lanes
-    }
-
-    fn beats(&self) -> Vec<LaneBeat> {
-        let beat = |lane: &mpsc::UnboundedSender<Command<Batch>>| {
-            let lane = lane.clone();
-            LaneBeat::new(move |beat| lane.send(Command::Beat(beat)).is_ok())
-        };
-        self.commands.iter().map(beat).collect()
-    }
-
-    /// Finishes what stands before the furthest message that any lane has started, so that everything finished can
-    /// be acknowledged in order; at the deadline what is left is dropped, unacknowledged.
-    async fn stop(self, deadline: Instant) {
-        let furthest = self.halt().await;
-        for lane in &self.commands {
-            let _ = lane.send(Command::Finish(furthest));
+        Purpose::Drain => {
+            let own = wanted.into_iter().map(|own| own.filter);
+            session.leave(own.chain(held).collect()).await;
         }
-        for mut task in self.tasks {
-            if timeout_at(deadline, &mut task).await.is_err() {
-                task.abort();
-                let _ = task.await;
-            }
-        }
-    }
-
-    async fn halt(&self) -> Option<Mark> {
-        let ask = |lane: &mpsc::UnboundedSender<Command<Batch>>| {
-            let (reply, answer) = oneshot::channel();
-            let _ = lane.send(Command::Halt(reply));
-            answer
-        };
-        let answers = join_all(self.commands.iter().map(ask)).await;
-        answers.into_iter().filter_map(Result::ok).max().flatten()
     }
 }
 

@@ -26,6 +26,7 @@ struct Connection<'a> {
     shared: &'a Shared,
     ring: Option<Ring>,
     inbox: Vec<u8>,
+    outbox: Vec<u8>,
     chunk: Vec<u8>,
     window: u64,
     sent: u64,
@@ -60,6 +61,7 @@ fn turns(
         shared,
         ring: None,
         inbox: Vec::new(),
+        outbox: Vec::new(),
         chunk: vec![0; 256 * 1024],
         window: pressure.window,
         sent: 0,
@@ -145,7 +147,7 @@ impl Connection<'_> {
         };
         self.inbox.extend_from_slice(&self.chunk[..read]);
         let inbox = std::mem::take(&mut self.inbox);
-        let (mut at, mut out) = (0, Vec::new());
+        let (mut at, mut out) = (0, std::mem::take(&mut self.outbox));
         while let Some(packet) = packet(&inbox, at) {
             at = packet.end;
             self.hear(&packet, &mut out)?;
@@ -155,7 +157,10 @@ impl Connection<'_> {
         if self.subscribes {
             self.shared.acknowledged.store(self.acknowledged, Relaxed);
         }
-        self.stream.write_all(&out)
+        self.stream.write_all(&out)?;
+        out.clear();
+        self.outbox = out;
+        Ok(())
     }
 
     fn hear(&mut self, packet: &Packet<'_>, out: &mut Vec<u8>) -> io::Result<()> {

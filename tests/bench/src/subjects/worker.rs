@@ -144,7 +144,7 @@ fn load(order: &Order, generation: i64) -> Result<Loaded, BenchError> {
     let routes = if order.work == Work::Swap { SWAPPED_ROUTES } else { order.routes };
     let object = object(order.work, routes, order.window, generation)?;
     let table = compile(&object)?;
-    Ok(Loaded { object, table, secrets: Secrets::default() })
+    Ok(Loaded { written: (&object).into(), table, secrets: Secrets::default() })
 }
 
 fn object(

@@ -83,7 +83,24 @@ pub(crate) fn decode(frame: Frame) -> Result<Incoming, Fault> {
             Ok(Incoming::Disconnect { code: body.first().copied().unwrap_or(0), detail: None })
         }
         Kind::ConnAck if body.len() == 2 => greeting(&frame, None).map(Incoming::ConnAck),
-        _ => decode_control(&frame),
+        _ => plain_ack(&frame).map_or_else(|| decode_control(&frame), Ok),
+    }
+}
+
+/// The acknowledgements of the usual path, for which rumqttc's decoder would allocate twice; anything else is left to it.
+fn plain_ack(frame: &Frame) -> Option<Incoming> {
+    let (id, code) = match *frame.body() {
+        [high, low] => (u16::from_be_bytes([high, low]), 0),
+        [high, low, code @ (0 | reason::NO_SUBSCRIBERS)] => (u16::from_be_bytes([high, low]), code),
+        _ => return None,
+    };
+    match frame.kind {
+        _ if id == 0 => None,
+        Kind::PubAck => Some(Incoming::PubAck { id, code }),
+        Kind::PubRec => Some(Incoming::PubRec { id, code }),
+        Kind::PubRel if code == 0 => Some(Incoming::PubRel { id }),
+        Kind::PubComp if code == 0 => Some(Incoming::PubComp { id }),
+        _ => None,
     }
 }
 

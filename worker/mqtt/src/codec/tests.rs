@@ -50,6 +50,24 @@ fn acknowledgements_are_written_as_rumqttc_writes_them() {
 }
 
 #[test]
+fn plain_acknowledgements_are_read_as_rumqttc_reads_them() {
+    for first in [0x40, 0x50, 0x62, 0x70] {
+        for body in [&[2, 0, 5][..], &[3, 0, 5, 0], &[3, 0, 5, 0x10], &[2, 0, 0], &[3, 0, 5, 0x87]]
+        {
+            let (frames, fault) = frames(&[&[first], body].concat());
+            assert_eq!(fault, None);
+            let frame = &frames[0];
+            if let Some(plain) = plain_ack(frame) {
+                assert_eq!(Ok(plain), decode_control(frame), "{first:02x} {body:?}");
+            }
+        }
+    }
+    let plain = |bytes: &[u8]| plain_ack(&frames(bytes).0[0]);
+    assert_eq!(plain(&[0x40, 2, 0, 5]), Some(Incoming::PubAck { id: 5, code: 0 }));
+    assert_eq!(plain(&[0x40, 3, 0, 5, 0x87]), None);
+}
+
+#[test]
 fn frames_are_split_where_they_end_and_the_rest_stays() {
     let mut buffer = BytesMut::from(&[0xD0, 0, 0x40, 2, 0, 1, 0x40, 2, 0][..]);
     let (mut whole, fault) = split_frames(&mut buffer, 100);

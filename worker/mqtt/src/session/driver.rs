@@ -212,15 +212,8 @@ impl<R: Receiver> Driver<R> {
     }
 
     fn take_outcomes(&mut self) {
-        for done in self.outcomes.drain(..) {
-            match done {
-                Done::One(token) => self.protocol.done(token),
-                Done::Many(tokens) => {
-                    for token in tokens {
-                        self.protocol.done(token);
-                    }
-                }
-            }
+        for token in self.outcomes.drain(..).flatten() {
+            self.protocol.done(token);
         }
     }
 

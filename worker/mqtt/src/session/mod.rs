@@ -5,6 +5,7 @@ mod protocol;
 
 use std::{collections::BTreeMap, time::Duration};
 
+use smallvec::SmallVec;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::timeout,
@@ -123,25 +124,21 @@ pub struct Acks {
     done: mpsc::UnboundedSender<Done>,
 }
 
-/// What is done: one message a channel's turn would cost as much as the message.
-#[derive(Debug)]
-enum Done {
-    One(AckToken),
-    Many(Vec<AckToken>),
-}
+/// What is done: one message a channel's turn would cost as much as the message. A few of them take no allocation.
+type Done = SmallVec<[AckToken; 4]>;
 
 impl Acks {
     /// The outcome of this message is final: acknowledge it when all before it are.
     /// Bounded by the receive maximum, since each token exists once. Never blocks.
     pub fn done(&self, token: AckToken) {
-        // After the end of the session there is nobody to acknowledge to: the broker sends it again.
-        let _ = self.done.send(Done::One(token));
+        self.done_all(&[token]);
     }
 
     /// The same for several at once, which costs hardly more than for one.
-    pub fn done_all(&self, tokens: Vec<AckToken>) {
+    pub fn done_all(&self, tokens: &[AckToken]) {
         if !tokens.is_empty() {
-            let _ = self.done.send(Done::Many(tokens));
+            // After the end of the session there is nobody to acknowledge to: the broker sends it again.
+            let _ = self.done.send(Done::from_slice(tokens));
         }
     }
 }

@@ -60,7 +60,7 @@ fn local(mut table: Table, object: &MqttRoute, secrets: Secrets) -> Loaded {
     object.spec.database = None;
     table.broker = routemq_crds::v1alpha1::Broker::default();
     table.database = None;
-    Loaded { object, table, secrets }
+    Loaded { written: (&object).into(), table, secrets }
 }
 
 /// One note for all: which parts of the specs are not used here.

@@ -44,7 +44,7 @@ async fn every_problem_of_a_table_is_told_at_once() {
         .middleware(Middleware::Dedup { key: key_at, window, store: DedupStore::Database })
         .handler(custom("nobody"))
         .handler(custom("wants"))
-        .handler(handler(Action::Insert(insert())))
+        .handler(handler(Action::Insert(Box::new(insert()))))
         .registry(|it| it.handler("wants", wants));
     let secrets = Secrets::default().with_value("empty", "k", " \n");
     let problems = problems(Bed { secrets, ..bed }).await;

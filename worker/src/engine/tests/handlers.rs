@@ -24,7 +24,7 @@ async fn publish_fills_its_topic_and_evaluates_its_payload() {
         expiry: Some(Duration::from_mins(1)),
         user_properties: vec![("device".to_owned(), at("params.device_id"))],
     };
-    let (engine, _) = bed.handler(handler(Action::Publish(publish))).engine().await;
+    let (engine, _) = bed.handler(handler(Action::Publish(Box::new(publish)))).engine().await;
     let report = engine.dispatch(("devices/control/7", r#"{"command": "restart"}"#)).await;
     assert!(report.is_done());
     let sent = &report.published[0];
@@ -96,14 +96,14 @@ async fn reply_answers_where_the_message_says() {
 async fn when_skips_a_handler_and_a_missing_field_in_it_is_an_error() {
     let when = |source: &str, topic: &str| Handler {
         when: Some(at(source)),
-        ..handler(Action::Publish(Publish {
+        ..handler(Action::Publish(Box::new(Publish {
             topic: bed("t").template(topic),
             payload: at("'x'"),
             qos: 1,
             retain: false,
             expiry: None,
             user_properties: Vec::new(),
-        }))
+        })))
     };
     let (engine, _) = bed("t")
         .handler(when("payload.n > 1", "large"))

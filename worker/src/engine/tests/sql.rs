@@ -17,12 +17,12 @@ fn insert(columns: &[(&str, &str)]) -> Handler {
     let columns = columns.iter().map(|(name, value)| ((*name).to_owned(), at(value))).collect();
     let (table, on_conflict) = ("devices".to_owned(), OnConflict::Update);
     let key = vec!["device".to_owned()];
-    handler(Action::Insert(Insert { table, columns, on_conflict, key, batch: BATCH }))
+    handler(Action::Insert(Box::new(Insert { table, columns, on_conflict, key, batch: BATCH })))
 }
 
 fn statement(text: &str, binds: &[(&str, &str)]) -> Handler {
     let binds = binds.iter().map(|(name, value)| ((*name).to_owned(), at(value))).collect();
-    handler(Action::Statement(Statement { text: text.to_owned(), binds, batch: BATCH }))
+    handler(Action::Statement(Box::new(Statement { text: text.to_owned(), binds, batch: BATCH })))
 }
 
 async fn database() -> Database {

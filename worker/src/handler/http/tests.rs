@@ -106,7 +106,7 @@ fn status(code: u16) -> Response {
 }
 
 fn call(http: table::Http) -> Handler {
-    handler(Action::Http(http))
+    handler(Action::Http(Box::new(http)))
 }
 
 /// Its answer is `results.look`.
