@@ -1,9 +1,17 @@
-use k8s_openapi::jiff::Timestamp;
-use routemq_crds::report::{Degraded, FilterReport};
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use routemq_crds::{
+    report::{Degraded, FilterReport},
+    v1alpha1::MqttRouteStatus,
+};
 use serde_json::json;
 
 use super::*;
-use crate::{build::tests::route, validate::Validated};
+use crate::{
+    build::tests::route,
+    condition::TYPES,
+    status::{Refused, refused, running, unreadable},
+    validate::Validated,
+};
 
 /// A Deployment with 3 workers wanted, its generation 2, and this status.
 fn deployment(status: &serde_json::Value) -> Deployment {
