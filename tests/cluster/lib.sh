@@ -13,12 +13,19 @@ KUBERNETES_VERSION=$(awk '$1 == "k8s.io/kubernetes" { print $2 }' "$CLUSTER_SRC/
 say() { printf '%s\n' "$*" >&2; }
 die() { say "cluster: $*"; exit 1; }
 
-# A loopback TCP port that nobody listens on just now, below those that outgoing connections take and beside those of tests/src/port.rs.
+# free_port NAME: sets it to a loopback TCP port that nobody listens on, below those that outgoing connections take and beside those of
+# tests/src/port.rs. Every process of the cluster inherits its lock: two clusters that start together never draw the same one.
 free_port() {
-  local port
+  local port lock locks=${TMPDIR:-/tmp}/routemq-ports-$UID
+  mkdir -p "$locks"
   while :; do
     port=$((RANDOM % 10000 + 22000))
-    (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || { printf '%s\n' "$port"; return; }
+    exec {lock}>"$locks/$port"
+    if flock --nonblock "$lock" && ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
+      printf -v "$1" %s "$port"
+      return
+    fi
+    exec {lock}>&-
   done
 }
 

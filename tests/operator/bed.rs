@@ -19,7 +19,7 @@ use routemq_tests::{
 use serde_json::json;
 
 /// How long the operator may take for anything.
-pub(crate) const SOON: Duration = Duration::from_secs(20);
+pub(crate) const SOON: Duration = Duration::from_mins(1);
 
 /// The service account that the chart makes for the operator.
 pub(crate) const ACCOUNT: &str = "routemq-operator";

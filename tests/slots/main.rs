@@ -13,6 +13,7 @@
 #[path = "../operator/bed.rs"]
 mod bed;
 mod filters;
+mod outage;
 mod pods;
 mod scale;
 mod traffic;

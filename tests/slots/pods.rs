@@ -52,7 +52,7 @@ impl Pods {
         .await;
         for name in &names {
             if !self.running.contains_key(name) {
-                self.running.insert(name.clone(), self.launch(name));
+                self.run(name);
             }
         }
         self.running.keys().filter(|name| !names.contains(name)).cloned().collect()
@@ -78,6 +78,11 @@ impl Pods {
         let query = ["get", "pods", "--selector", "routemq.io/route=devices", "--output", "name"];
         let names = self.bed.kubectl(&query)?;
         Ok(names.lines().map(|name| name.trim_start_matches("pod/").to_owned()).collect())
+    }
+
+    /// As a kubelet starts a pod's container, and again after its end.
+    pub(crate) fn run(&mut self, pod: &str) {
+        self.running.insert(pod.to_owned(), self.launch(pod));
     }
 
     fn launch(&self, pod: &str) -> Process {

@@ -138,9 +138,12 @@ pub(crate) async fn accepts(process: &mut Process, port: u16) -> bool {
 }
 
 fn send(pid: u32, signal: Signal) {
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a pid is positive");
+    let process = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a pid is positive");
     // It may have ended a moment ago: then there is nothing to signal.
-    let _ = kill_process(pid, signal);
+    let _ = kill_process(process, signal);
+    if signal == Signal::STOP {
+        tree::until_stopped(pid);
+    }
 }
 
 fn print_tail(output: &Path) {

@@ -1,6 +1,6 @@
 //! A process and its descendants, from /proc.
 
-use std::fs;
+use std::{fs, thread, time::Duration};
 
 /// `root` first, then its descendants.
 pub(super) fn with_descendants(root: u32) -> Vec<u32> {
@@ -13,6 +13,25 @@ pub(super) fn with_descendants(root: u32) -> Vec<u32> {
         next += 1;
     }
     found
+}
+
+/// Waits (a second at most) until no thread of the process runs: SIGSTOP reaches them one by one, and a server of many
+/// threads does some work yet on a busy machine.
+#[expect(clippy::disallowed_methods, reason = "some milliseconds, where nothing can be awaited")]
+pub(super) fn until_stopped(pid: u32) {
+    for _ in 0..1000 {
+        let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return };
+        let mut states =
+            threads.flatten().filter_map(|it| fs::read_to_string(it.path().join("stat")).ok());
+        let stopped = |stat: String| {
+            stat.rsplit_once(')')
+                .is_some_and(|(_, rest)| rest.trim_start().starts_with(['T', 'Z', 't']))
+        };
+        if states.all(stopped) {
+            return;
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// Every process of the machine with its parent.
