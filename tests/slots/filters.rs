@@ -3,12 +3,14 @@
 use routemq_tests::{Mosquitto, MosquittoConfig};
 
 use crate::{
+    PLANE,
     pods::{PATIENCE, Pods},
     traffic::Traffic,
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_leaves_the_share_that_its_slot_s_last_worker_joined_under_another_name() {
+    let _shared = PLANE.read().await;
     let broker = Mosquitto::start(MosquittoConfig::default()).await;
     let mut pods = Pods::start(&broker, 1).await;
     pods.subscribed().await;

@@ -17,3 +17,8 @@ mod outage;
 mod pods;
 mod scale;
 mod traffic;
+
+use tokio::sync::RwLock;
+
+/// The control plane that all tests share: whoever makes it hang has it alone.
+static PLANE: RwLock<()> = RwLock::const_new(());

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use routemq_tests::{Mosquitto, MosquittoConfig};
 
 use crate::{
+    PLANE,
     pods::{PATIENCE, Pods},
     traffic::{Traffic, sessions},
 };
@@ -17,6 +18,7 @@ const STILL: Duration = Duration::from_secs(15);
 #[tokio::test(flavor = "multi_thread")]
 async fn an_etcd_that_hangs_for_two_minutes_stops_no_message_and_a_worker_restarted_meanwhile_gets_its_slot()
  {
+    let _alone = PLANE.write().await;
     let broker = Mosquitto::start(MosquittoConfig::default()).await;
     let mut pods = Pods::start(&broker, 2).await;
     pods.subscribed().await;

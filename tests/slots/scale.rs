@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use routemq_tests::{Mosquitto, MosquittoConfig};
 
 use crate::{
+    PLANE,
     pods::{PATIENCE, Pods},
     traffic::{Traffic, sessions},
 };
@@ -14,6 +15,7 @@ const ADOPTED: Duration = Duration::from_mins(2);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn three_workers_become_one_under_load_and_it_drains_and_ends_what_the_others_leave() {
+    let _shared = PLANE.read().await;
     let broker = Mosquitto::start(MosquittoConfig::default()).await;
     let mut pods = Pods::start(&broker, 3).await;
     pods.subscribed().await;
