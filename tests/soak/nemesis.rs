@@ -168,11 +168,7 @@ impl Nemesis {
     async fn rollout(&self, planned: &Planned) -> Option<()> {
         let mut slots = self.hold_all()?;
         let open = self.history.begin(planned, None);
-        let routes = self.next_routes().await;
-        for slot in &mut slots {
-            slot.write_routes(&routes);
-        }
-        slots.retain(|slot| slot.is_running());
+        self.write_next_routes(&mut slots).await;
         for slot in &mut slots {
             self.terminate(slot).await;
             self.bed.start_process(slot).await;
@@ -186,20 +182,21 @@ impl Nemesis {
     async fn swap(&self, planned: &Planned) -> Option<()> {
         let mut slots = self.hold_all()?;
         let open = self.history.begin(planned, None);
-        let routes = self.next_routes().await;
-        for slot in &mut slots {
-            slot.write_routes(&routes);
-        }
-        slots.retain(|slot| slot.is_running());
+        self.write_next_routes(&mut slots).await;
         let healed = open.healed();
         self.recovery(&open, &numbers(&slots), healed).await;
         Some(())
     }
 
-    async fn next_routes(&self) -> String {
+    /// Gives all of them another table, and keeps those that run.
+    async fn write_next_routes(&self, slots: &mut Vec<Held>) {
         let mut version = self.version.lock().await;
         *version += 1;
-        routes(&self.options, *version)
+        let routes = routes(&self.options, *version);
+        for slot in &mut *slots {
+            slot.write_routes(&routes);
+        }
+        slots.retain(|slot| slot.is_running());
     }
 
     // === The control plane ===

@@ -3,6 +3,7 @@
 mod launch;
 mod naming;
 mod spawn;
+mod stat;
 mod tree;
 
 use std::{
@@ -96,11 +97,9 @@ impl Process {
 
     /// User and system time so far, to a hundredth of a second.
     pub fn processor_time(&self) -> Duration {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
-        // Fields 14 and 15 of proc(5); the second is the name in brackets, which may hold anything.
-        let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-        let ticks: Vec<u64> =
-            rest.split_whitespace().skip(11).take(2).flat_map(str::parse).collect();
+        // Fields 14 and 15.
+        let fields = stat::after_name(format!("/proc/{}", self.pid()));
+        let ticks: Vec<u64> = fields.iter().skip(11).take(2).flat_map(|it| it.parse()).collect();
         assert_eq!(ticks.len(), 2, "process {} has no processor time (is it gone?)", self.pid());
         Duration::from_millis(10 * ticks.iter().sum::<u64>())
     }

@@ -2,6 +2,8 @@
 
 use std::{fs, thread, time::Duration};
 
+use super::stat;
+
 /// `root` first, then its descendants.
 pub(super) fn with_descendants(root: u32) -> Vec<u32> {
     let parents = parents();
@@ -21,11 +23,9 @@ pub(super) fn with_descendants(root: u32) -> Vec<u32> {
 pub(super) fn until_stopped(pid: u32) {
     for _ in 0..1000 {
         let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return };
-        let mut states =
-            threads.flatten().filter_map(|it| fs::read_to_string(it.path().join("stat")).ok());
-        let stopped = |stat: String| {
-            stat.rsplit_once(')')
-                .is_some_and(|(_, rest)| rest.trim_start().starts_with(['T', 'Z', 't']))
+        let mut states = threads.flatten().map(|thread| stat::after_name(thread.path()));
+        let stopped = |fields: Vec<String>| {
+            fields.first().is_none_or(|state| ["T", "t", "Z"].contains(&state.as_str()))
         };
         if states.all(stopped) {
             return;
@@ -44,8 +44,7 @@ fn parents() -> Vec<(u32, u32)> {
         .collect()
 }
 
-/// The fourth field of `stat`; the second is the name in brackets, which may hold anything.
+/// The fourth field.
 fn parent(pid: u32) -> Option<u32> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+    stat::after_name(format!("/proc/{pid}")).get(1)?.parse().ok()
 }

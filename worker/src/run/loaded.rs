@@ -15,7 +15,7 @@ pub struct Loaded {
     pub secrets: Secrets,
 }
 
-/// A spec as it was written, to tell whether another is the same: its JSON, a tenth of the object's memory.
+/// A spec as it was written, to tell whether another is the same: its JSON, which takes far less memory than the object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written(Box<str>);
 

@@ -15,8 +15,12 @@ use crate::metrics::{Distribution, RouteCells, RouteTotals, Totals, handler_name
 /// The counters of one worker. Each lane counts in cells of its own, so that lanes do not contend.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    /// Locked when a table is taken up, at a route's first message in a lane, and when totals are read.
-    known: Mutex<Known>,
+    /// By route name, the handlers that it has had: told also where nothing was counted. Locked when a table is taken up
+    /// and when totals are read.
+    handlers: Mutex<BTreeMap<Arc<str>, Vec<Arc<str>>>>,
+    /// Locked at a route's first message in a lane and when totals are read; not while a table is taken up, which may have
+    /// many routes.
+    cells: Mutex<Cells>,
     /// Copies that another copy makes needless.
     pub(crate) overlap: AtomicU64,
     /// Messages without a route.
@@ -31,14 +35,8 @@ pub(crate) struct Counters {
     pub(crate) returned: AtomicU64,
 }
 
-/// What was ever counted, or may be.
-#[derive(Debug, Default)]
-struct Known {
-    /// By route name, the handlers that it has had: told also where nothing was counted.
-    handlers: BTreeMap<Arc<str>, Vec<Arc<str>>>,
-    /// By route name and lane: one for each list of handlers that the route has had.
-    cells: BTreeMap<(Arc<str>, usize), Vec<Arc<RouteCells>>>,
-}
+/// Cells by route name and lane: one for each list of handlers that the route has had.
+type Cells = BTreeMap<(Arc<str>, usize), Vec<Arc<RouteCells>>>;
 
 /// What one lane counts of a table's routes. Cells are made at a route's first message in the lane: a worker may have many
 /// routes, and as many lanes as processors.
@@ -59,12 +57,14 @@ impl LaneCells {
 impl Counters {
     /// A table is taken up: its routes are told of from now on.
     pub(crate) fn take_up(&self, routes: &[Arc<Route>]) {
-        let mut known = self.known();
+        let mut told = lock(&self.handlers);
         for route in routes {
-            let told = known.handlers.entry(Arc::clone(&route.name)).or_default();
-            let new = handler_names(&route.handlers).into_iter().filter(|it| !told.contains(it));
-            let new: Vec<_> = new.collect();
-            told.extend(new);
+            let of_route = told.entry(Arc::clone(&route.name)).or_default();
+            for name in handler_names(&route.handlers) {
+                if !of_route.contains(&name) {
+                    of_route.push(name);
+                }
+            }
         }
     }
 
@@ -77,18 +77,14 @@ impl Counters {
     /// The cells of a route for one lane. A route that comes back goes on counting where it was.
     fn cells(&self, lane: usize, route: &Route) -> Arc<RouteCells> {
         let handlers = handler_names(&route.handlers);
-        let mut known = self.known();
-        let of_route = known.cells.entry((Arc::clone(&route.name), lane)).or_default();
+        let mut known = lock(&self.cells);
+        let of_route = known.entry((Arc::clone(&route.name), lane)).or_default();
         if let Some(cells) = of_route.iter().find(|cells| cells.are_for(&handlers)) {
             return Arc::clone(cells);
         }
         let cells = Arc::new(RouteCells::new(&handlers));
         of_route.push(Arc::clone(&cells));
         cells
-    }
-
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Everything so far.
@@ -103,13 +99,12 @@ impl Counters {
             returned,
             routes: BTreeMap::new(),
         };
-        let known = self.known();
-        for (name, handlers) in &known.handlers {
+        for (name, handlers) in lock(&self.handlers).iter() {
             let zero = handlers.iter().map(|it| (Arc::clone(it), Distribution::default()));
             let zero = RouteTotals { handlers: zero.collect(), ..RouteTotals::default() };
             totals.routes.insert(Arc::clone(name), zero);
         }
-        for ((name, _), cells) in &known.cells {
+        for ((name, _), cells) in lock(&self.cells).iter() {
             let sum = totals.routes.entry(Arc::clone(name)).or_default();
             for cells in cells {
                 *sum += &cells.totals();
@@ -117,6 +112,10 @@ impl Counters {
         }
         totals
     }
+}
+
+fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
+    what.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
