@@ -21,6 +21,10 @@ use crate::bed::{Bed, PATIENCE, load};
 const BROKER: &str = "ROUTEMQ_TEST_CRASH_BROKER";
 /// Where its journal is.
 const SCRATCH: &str = "ROUTEMQ_TEST_CRASH_SCRATCH";
+/// Set where its route names no dead letter topic.
+const NO_LETTERS: &str = "ROUTEMQ_TEST_CRASH_NO_LETTERS";
+/// Set where what kills does so no more.
+const MENDED: &str = "ROUTEMQ_TEST_CRASH_MENDED";
 
 const ROUTE: &str = r#"
 apiVersion: routemq.io/v1alpha1
@@ -39,6 +43,7 @@ spec:
 /// Dies of one payload, as of a fault in a library; of another when memory is short.
 async fn fragile(Text(payload): Text) {
     match payload.as_str() {
+        _ if std::env::var_os(MENDED).is_some() => {}
         "abort" => std::process::abort(),
         "allocate" => drop(std::hint::black_box(vec![1_u8; GIBIBYTE])),
         _ => {}
@@ -53,13 +58,16 @@ const GIBIBYTE: usize = 1 << 30;
 async fn the_worker() {
     let (Ok(broker), Ok(scratch)) = (std::env::var(BROKER), std::env::var(SCRATCH)) else { return };
     let bed = Bed::start().await;
+    let letters = "  delivery: {deadLetter: {topic: \"dead/{route}\"}}\n";
+    let without = std::env::var_os(NO_LETTERS).is_some();
+    let route = if without { ROUTE.replace(letters, "") } else { ROUTE.to_owned() };
     let settings = RunSettings {
         registry: Registry::new().handler("fragile", fragile),
         observer: None,
         journal: Journal::open_or_go_without(Path::new(&scratch)),
         ..bed.settings_through(&broker)
     };
-    let _running = Running::start(load(ROUTE), settings).await.unwrap();
+    let _running = Running::start(load(&route), settings).await.unwrap();
     std::future::pending::<()>().await;
 }
 
@@ -70,11 +78,14 @@ fn start(broker: &Mosquitto, folder: &Path, wrapper: &[String], number: u32) -> 
         [] => Launch::new(worker),
         [program, arguments @ ..] => Launch::new(program).args(arguments).arg(worker),
     };
+    as_worker(launch, broker, folder).start(&folder.join(format!("worker-{number}.log")))
+}
+
+fn as_worker(launch: Launch, broker: &Mosquitto, folder: &Path) -> Launch {
     launch
         .args(["crash::the_worker", "--exact", "--ignored", "--nocapture"])
         .env(BROKER, broker.url())
         .env(SCRATCH, folder.join("scratch"))
-        .start(&folder.join(format!("worker-{number}.log")))
 }
 
 fn class(letter: &Received) -> Option<&str> {
@@ -131,6 +142,33 @@ async fn killed_by(poison: &'static str, wrapper: &[String]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_kills_the_process_is_a_dead_letter_on_the_fourth_start() {
     killed_by("abort", &[]).await;
+}
+
+/// What was in hand when a process died need not have killed it: without a dead letter topic it stays with the broker.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_kills_the_process_is_handled_again_where_there_is_no_dead_letter_topic() {
+    let broker = Mosquitto::start(MosquittoConfig::default()).await;
+    let folder = Directory::new("crash");
+    let start = |number: u32, mended: bool| {
+        let worker = Launch::new(std::env::current_exe().unwrap()).env(NO_LETTERS, "yes");
+        let worker = if mended { worker.env(MENDED, "yes") } else { worker };
+        let log = folder.path().join(format!("worker-{number}.log"));
+        as_worker(worker, &broker, folder.path()).start(&log)
+    };
+    let mut client = broker.client("watcher").await;
+    client.subscribe("done/#", QoS::AtLeastOnce).await;
+    let mut publisher = broker.client("publisher").await;
+    let mut worker = start(1, false);
+    publish_until_heard(&mut publisher, &mut client).await;
+    publisher.publish("d/poison", "abort", QoS::AtLeastOnce).await;
+    for number in 2..=5 {
+        assert_eq!(worker.exit(PATIENCE).await.code(), None, "died of a signal");
+        worker = start(number, false);
+    }
+    assert_eq!(worker.exit(PATIENCE).await.code(), None, "the accused message is handled again");
+    let _mended = start(6, true);
+    let done = client.receive(PATIENCE).await.expect("handled in the end");
+    assert_eq!(done.topic, "done/poison");
 }
 
 /// The system refuses the allocation, and the process ends itself.

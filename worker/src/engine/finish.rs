@@ -5,7 +5,7 @@ use std::sync::{Arc, atomic::Ordering};
 use super::{Compiled, chain};
 use crate::{
     dead_letter,
-    journal::{Journal, Permit},
+    journal::Journal,
     message::{Message, Received},
     metrics::RouteCells,
     outcome::{Failure, Final, FinalOutcome, Outcome, class},
@@ -23,23 +23,31 @@ pub(super) async fn handle(
 ) -> Final {
     let received = Arc::clone(message.received());
     let outcome = settle(route, cells, message, &received);
-    match route.shared.journal.careful() {
+    match route.shared.journal.watching() {
         None => finish(route, &received, outcome).await,
-        Some(journal) => carefully(journal, route, &received, outcome).await,
+        Some(journal) => watched(journal, route, &received, outcome).await,
     }
 }
 
 /// The same after crashes: a message that killed the process is not handled any more.
-async fn carefully(
+async fn watched(
     journal: &Journal,
     route: &Compiled,
     received: &Received,
     outcome: impl Future<Output = Outcome>,
 ) -> Final {
-    match journal.permit(received).await {
-        Permit::Handle(_until_the_end) => finish(route, received, outcome).await,
-        Permit::Poison => finish(route, received, async { Outcome::Failed(crash()) }).await,
+    let handling = journal.handling(received).await;
+    if !handling.accused {
+        return finish(route, received, outcome).await;
     }
+    if route.dead_letter.is_some() {
+        return finish(route, received, async { Outcome::Failed(crash()) }).await;
+    }
+    tracing::error!(
+        route = &**received.route(),
+        "a message was being handled each time when the process died, and is handled again: name a delivery.deadLetter to get it out of the way"
+    );
+    finish(route, received, outcome).await
 }
 
 fn crash() -> Failure {

@@ -1,15 +1,26 @@
-//! The folder: `running` (a process runs, or ended without being told to), `crashes` (how many in a row), `handling` (the
-//! message that is handled alone), `poison` (those that were, when it crashed).
+//! The folder: `running` (a process runs, or ended without being told to: which one), `state` (crashes in a row, and what is
+//! known from them), `handling` (what the process has in hand; see `hand`).
 
 use std::{
     collections::BTreeSet,
-    fs, io,
+    fs, io, mem,
     path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    CAREFUL_AFTER,
+    hand::{Fingerprint, Hand},
 };
 
 /// Messages that are remembered; a worker that needs more has another trouble.
 const MOST: usize = 1000;
 
+/// The number of the process: the crashes before it.
+const RUNNING: &str = "running";
+const STATE: &str = "state";
+const HANDLING: &str = "handling";
 /// What is being written, until it takes the place of another file.
 const DRAFT: &str = "draft";
 
@@ -17,8 +28,33 @@ const DRAFT: &str = "draft";
 #[derive(Debug)]
 pub(super) struct Record {
     folder: PathBuf,
+    state: State,
+    /// Opened when the first message is written down.
+    hand: Option<Hand>,
+}
+
+/// What is known when a process begins.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct State {
+    /// In a row, before this process.
     crashes: u32,
-    poison: BTreeSet<u64>,
+    /// In hand at the last of them.
+    suspects: BTreeSet<Fingerprint>,
+    /// In hand at two in a row, alone at the second.
+    accused: BTreeSet<Fingerprint>,
+}
+
+impl State {
+    /// One more crash, with these in hand.
+    fn crashed(&mut self, hand: BTreeSet<Fingerprint>) {
+        // The process that died was careful: it had one in hand.
+        if self.crashes >= CAREFUL_AFTER {
+            let again = hand.intersection(&self.suspects).copied();
+            self.accused.extend(again.take(MOST.saturating_sub(self.accused.len())));
+        }
+        self.crashes = self.crashes.saturating_add(1);
+        self.suspects = hand;
+    }
 }
 
 /// Why the folder is of no use.
@@ -58,83 +94,93 @@ impl Record {
     pub(super) fn read(folder: &Path) -> Result<Self, RecordError> {
         let write = |source| RecordError::Write { path: folder.display().to_string(), source };
         fs::create_dir_all(folder).map_err(write)?;
-        let mut record = Self { folder: folder.to_owned(), crashes: 0, poison: BTreeSet::new() };
-        if record.file("running").exists() {
-            let before = record.numbers("crashes")?.first().copied().unwrap_or(0);
-            record.crashes = u32::try_from(before).unwrap_or(u32::MAX).saturating_add(1);
-            record.poison.extend(record.numbers("poison")?);
-            record.poison.extend(record.numbers("handling")?);
+        let mut record = Self { folder: folder.to_owned(), state: State::default(), hand: None };
+        if let Some(running) = record.file(RUNNING)? {
+            let state = record.file(STATE)?.unwrap_or_default();
+            // What is no state is that of another version.
+            record.state = serde_json::from_slice(&state).unwrap_or_default();
+            // A process that died while it began has nothing in hand, and what lies there was counted before.
+            let its_own = running == record.state.crashes.to_string().into_bytes();
+            let hand = if its_own { record.file(HANDLING)?.unwrap_or_default() } else { Vec::new() };
+            record.state.crashed(Hand::left(&hand).collect());
         }
         Ok(record)
     }
 
     /// Crashes in a row before this process.
     pub(super) fn crashes(&self) -> u32 {
-        self.crashes
+        self.state.crashes
     }
 
-    /// Whether the process died while this message was handled alone.
-    pub(super) fn is_poison(&self, fingerprint: u64) -> bool {
-        self.poison.contains(&fingerprint)
+    /// Whether processes died while this message was handled.
+    pub(super) fn accuses(&self, fingerprint: Fingerprint) -> bool {
+        self.state.accused.contains(&fingerprint)
     }
 
     /// This process begins.
     pub(super) fn started(&mut self) -> Result<(), RecordError> {
-        self.write("crashes", &[u64::from(self.crashes)])?;
-        let poison: Vec<u64> = self.poison.iter().copied().take(MOST).collect();
-        self.write("poison", &poison)?;
-        self.write("handling", &[])?;
-        self.write("running", &[])
+        self.write_state()?;
+        self.remove(HANDLING)?;
+        self.write(RUNNING, self.state.crashes.to_string().as_bytes())
     }
 
-    /// A message is handled alone from now on.
-    pub(super) fn begin(&mut self, fingerprint: u64) -> Result<(), RecordError> {
-        self.write("handling", &[fingerprint])
+    /// A message is handled from now on; its place.
+    pub(super) fn begin(&mut self, fingerprint: Fingerprint) -> Result<u32, RecordError> {
+        self.hand(|hand| hand.begin(fingerprint))
     }
 
     /// It came to its end.
-    pub(super) fn end(&mut self) -> Result<(), RecordError> {
-        self.write("handling", &[])
+    pub(super) fn end(&mut self, place: u32) -> Result<(), RecordError> {
+        self.hand(|hand| hand.end(place))
     }
 
     /// What killed the processes before does not kill this one.
     pub(super) fn survived(&mut self) -> Result<(), RecordError> {
-        // No file: the next crash is the first.
-        self.remove("crashes")
+        self.state = State { accused: mem::take(&mut self.state.accused), ..State::default() };
+        self.write_state()
     }
 
     /// The process ends as it was told to.
     pub(super) fn stopped(&mut self) -> Result<(), RecordError> {
-        self.remove("crashes")?;
-        self.remove("poison")?;
-        self.remove("running")
+        self.remove(RUNNING)?;
+        self.remove(STATE)?;
+        self.remove(HANDLING)
     }
 
-    fn file(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
+    fn hand<T>(&mut self, change: impl FnOnce(&mut Hand) -> io::Result<T>) -> Result<T, RecordError> {
+        let path = self.folder.join(HANDLING);
+        let changed = match &mut self.hand {
+            Some(hand) => change(hand),
+            none => fs::File::create(&path).and_then(|file| change(none.insert(Hand::new(file)))),
+        };
+        changed.map_err(|source| RecordError::Write { path: path.display().to_string(), source })
     }
 
-    /// A number a line; a file that is not there has none, and what is no number is skipped: half a line of a process that died.
-    fn numbers(&self, name: &str) -> Result<Vec<u64>, RecordError> {
-        let path = self.file(name);
-        match fs::read_to_string(&path) {
-            Ok(text) => Ok(text.lines().filter_map(|line| line.parse().ok()).collect()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+    /// `None` where it is not there.
+    fn file(&self, name: &str) -> Result<Option<Vec<u8>>, RecordError> {
+        let path = self.folder.join(name);
+        match fs::read(&path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(RecordError::Read { path: path.display().to_string(), source }),
         }
     }
 
+    fn write_state(&self) -> Result<(), RecordError> {
+        let text = serde_json::to_vec(&self.state).unwrap_or_default();
+        self.write(STATE, &text)
+    }
+
     /// Whole or not at all: a process that dies meanwhile, or a volume that is full, leaves what was there.
-    fn write(&self, name: &str, numbers: &[u64]) -> Result<(), RecordError> {
-        let (path, draft) = (self.file(name), self.file(DRAFT));
-        let text: Vec<String> = numbers.iter().map(ToString::to_string).collect();
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), RecordError> {
+        let (path, draft) = (self.folder.join(name), self.folder.join(DRAFT));
         let failed = |source| RecordError::Write { path: path.display().to_string(), source };
-        fs::write(&draft, text.join("\n")).map_err(failed)?;
+        fs::write(&draft, bytes).map_err(failed)?;
         fs::rename(&draft, &path).map_err(failed)
     }
 
     fn remove(&self, name: &str) -> Result<(), RecordError> {
-        let path = self.file(name);
+        let path = self.folder.join(name);
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(RecordError::Write { path: path.display().to_string(), source: error })

@@ -1,20 +1,19 @@
 use std::{fs, path::Path};
 
-use super::{Handling, Journal, Permit, SURVIVED};
+use super::{Journal, SURVIVED};
 use crate::{
     dispatch::Incoming,
     message::Message,
     testing::{admit, bed},
 };
 
-/// A start that ends without being told to, after it has begun with `handled`.
+/// A start that ends without being told to, with `handled` in hand.
 async fn crash(folder: &Path, handled: &[&Message]) {
     let journal = Journal::open(folder).unwrap();
-    for message in handled {
-        if journal.careful().is_some() {
-            let permit = journal.permit(message.received()).await;
+    if journal.watching().is_some() {
+        for message in handled {
             // Never dropped: a process that dies strikes nothing out.
-            std::mem::forget(permit);
+            std::mem::forget(journal.handling(message.received()).await);
         }
     }
 }
@@ -25,9 +24,14 @@ async fn message(payload: &'static str, again: bool) -> Message {
     admit(&engine, if again { incoming.sent_again() } else { incoming })
 }
 
-async fn is_poison(journal: &Journal, message: &Message) -> bool {
-    let Some(journal) = journal.careful() else { return false };
-    matches!(journal.permit(message.received()).await, Permit::Poison)
+async fn accuses(journal: &Journal, message: &Message) -> bool {
+    let Some(journal) = journal.watching() else { return false };
+    journal.handling(message.received()).await.accused
+}
+
+/// What is handled beside each other and alone.
+fn is_careful(journal: &Journal) -> bool {
+    journal.inner.as_ref().is_some_and(|inner| inner.mode == super::Mode::Careful)
 }
 
 #[tokio::test]
@@ -38,8 +42,63 @@ async fn what_kills_three_processes_is_not_handled_by_the_fourth() {
         crash(folder.path(), &[&killer]).await;
     }
     let fourth = Journal::open(folder.path()).unwrap();
-    assert!(is_poison(&fourth, &killer).await);
-    assert!(!is_poison(&fourth, &innocent).await);
+    assert!(accuses(&fourth, &killer).await);
+    assert!(!accuses(&fourth, &innocent).await);
+}
+
+/// Some program outside kills, whatever is being handled.
+#[tokio::test]
+async fn what_happens_to_be_in_hand_when_the_process_is_killed_is_not_accused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b, c) = (message("a", true).await, message("b", true).await, message("c", true).await);
+    // What was alone at one crash was not there at the one before.
+    for hand in [&[][..], &[&a, &b], &[&c], &[&a], &[&b], &[&c], &[]] {
+        crash(folder.path(), hand).await;
+    }
+    let journal = Journal::open(folder.path()).unwrap();
+    for innocent in [&a, &b, &c] {
+        assert!(!accuses(&journal, innocent).await);
+    }
+}
+
+#[tokio::test]
+async fn what_was_in_hand_with_others_and_then_alone_is_accused_and_the_others_are_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let (killer, neighbour) = (message("killer", true).await, message("neighbour", true).await);
+    for hand in [&[][..], &[&neighbour, &killer], &[&killer]] {
+        crash(folder.path(), hand).await;
+    }
+    let journal = Journal::open(folder.path()).unwrap();
+    assert!(accuses(&journal, &killer).await);
+    assert!(!accuses(&journal, &neighbour).await);
+}
+
+/// It has counted what lies there, and dies before it has said that it runs.
+#[tokio::test]
+async fn what_a_process_that_died_while_it_began_did_not_handle_is_not_counted_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let innocent = message("innocent", true).await;
+    for hand in [&[][..], &[], &[&innocent]] {
+        crash(folder.path(), hand).await;
+    }
+    let (running, handling) = (folder.path().join("running"), folder.path().join("handling"));
+    let before = (fs::read(&running).unwrap(), fs::read(&handling).unwrap());
+    drop(Journal::open(folder.path()).unwrap());
+    fs::write(running, before.0).unwrap();
+    fs::write(handling, before.1).unwrap();
+    assert!(!accuses(&Journal::open(folder.path()).unwrap(), &innocent).await);
+}
+
+#[tokio::test]
+async fn a_place_is_used_again_when_its_message_is_done() {
+    let folder = tempfile::tempdir().unwrap();
+    crash(folder.path(), &[]).await;
+    let journal = Journal::open(folder.path()).unwrap();
+    let (x, y) = (message("x", true).await, message("y", false).await);
+    for _ in 0..100 {
+        let _both = (journal.handling(x.received()).await, journal.handling(y.received()).await);
+    }
+    assert_eq!(fs::read(folder.path().join("handling")).unwrap(), [0; 16]);
 }
 
 /// HiveMQ and others hand the messages of a dead member to a living one as if they were new.
@@ -50,7 +109,7 @@ async fn a_killer_is_found_where_the_broker_does_not_mark_what_it_sends_again() 
     for _ in 0..3 {
         crash(folder.path(), &[&killer]).await;
     }
-    assert!(is_poison(&Journal::open(folder.path()).unwrap(), &killer).await);
+    assert!(accuses(&Journal::open(folder.path()).unwrap(), &killer).await);
 }
 
 /// A volume that is full takes no new file, and leaves the old one as it is.
@@ -61,18 +120,21 @@ async fn what_cannot_be_written_leaves_what_was_written_before() {
     for _ in 0..3 {
         crash(folder.path(), &[&killer]).await;
     }
-    let poison = || fs::read_to_string(folder.path().join("handling")).unwrap();
-    let before = poison();
+    let hand = || fs::read(folder.path().join("handling")).unwrap();
+    let before = hand();
     fs::create_dir(folder.path().join("draft")).unwrap();
     Journal::open(folder.path()).unwrap_err();
-    assert!(!before.is_empty() && poison() == before);
+    assert!(!before.is_empty() && hand() == before);
 }
 
 #[tokio::test]
-async fn one_crash_changes_nothing() {
+async fn after_one_crash_messages_are_handled_beside_each_other() {
     let folder = tempfile::tempdir().unwrap();
     crash(folder.path(), &[]).await;
-    assert!(Journal::open(folder.path()).unwrap().careful().is_none());
+    let journal = Journal::open(folder.path()).unwrap();
+    let (one, other) = (message("x", true).await, message("y", false).await);
+    let _first = journal.watching().unwrap().handling(one.received()).await;
+    assert!(!polled(journal.handling(other.received())).is_pending());
 }
 
 #[tokio::test]
@@ -81,7 +143,7 @@ async fn crashes_with_a_stop_in_between_are_not_in_a_row() {
     crash(folder.path(), &[]).await;
     Journal::open(folder.path()).unwrap().close();
     crash(folder.path(), &[]).await;
-    assert!(Journal::open(folder.path()).unwrap().careful().is_none());
+    assert!(!is_careful(&Journal::open(folder.path()).unwrap()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -91,10 +153,10 @@ async fn a_process_that_lives_for_a_minute_starts_the_count_anew() {
         crash(folder.path(), &[]).await;
     }
     let journal = Journal::open(folder.path()).unwrap();
-    assert!(journal.careful().is_some());
+    assert!(journal.watching().is_some() && is_careful(&journal));
     tokio::time::timeout(SURVIVED * 2, journal.survived()).await.unwrap();
-    assert!(journal.careful().is_none());
-    assert!(Journal::open(folder.path()).unwrap().careful().is_none(), "a first crash again");
+    assert!(journal.watching().is_none());
+    assert!(!is_careful(&Journal::open(folder.path()).unwrap()), "a first crash again");
 }
 
 #[tokio::test]
@@ -106,16 +168,13 @@ async fn a_careful_worker_handles_each_message_alone_marked_as_sent_again_or_not
     let journal = Journal::open(folder.path()).unwrap();
     for again in [true, false] {
         let (one, other) = (message("x", again).await, message("y", !again).await);
-        let Permit::Handle(first @ Handling::Alone(_)) = journal.permit(one.received()).await
-        else {
-            panic!("not alone");
-        };
-        let mut others = polled(journal.permit(other.received()));
+        let first = journal.handling(one.received()).await;
+        let mut others = polled(journal.handling(other.received()));
         assert!(others.is_pending());
         drop(first);
         assert!(!others.is_pending());
     }
-    assert_eq!(fs::read_to_string(folder.path().join("handling")).unwrap(), "");
+    assert_eq!(fs::read(folder.path().join("handling")).unwrap(), [0; 8], "struck out");
 }
 
 #[tokio::test]
@@ -134,8 +193,7 @@ async fn a_folder_that_fails_later_stops_nothing() {
     let journal = Journal::open(folder.path()).unwrap();
     fs::remove_dir_all(folder.path()).unwrap();
     for _ in 0..2 {
-        let permit = journal.permit(message("x", true).await.received()).await;
-        assert!(matches!(permit, Permit::Handle(Handling::Alone(_))));
+        assert!(!journal.handling(message("x", true).await.received()).await.accused);
     }
 }
 

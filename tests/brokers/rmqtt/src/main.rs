@@ -1,5 +1,7 @@
 //! `rmqtt PORT`: an MQTT 5 broker on a loopback port, its sessions in memory, for tests.
 
+mod router;
+
 use std::{num::NonZeroU16, time::Duration};
 
 use rmqtt::{
@@ -19,6 +21,7 @@ async fn main() -> Result<()> {
         .plugins_config_map_add("rmqtt-shared-subscription", "strategy = \"round_robin\"\n")
         .build()
         .await;
+    router::Gated::install(&context).await;
     rmqtt_shared_subscription::register(&context, true, false).await?;
     let listener = Builder::new()
         .name("tests")
