@@ -3,13 +3,14 @@
 //! # How
 //! A healthy worker writes nothing for a message. What is kept on the scratch folder is whether the last process ended
 //! by itself, and how often in a row it did not:
-//! 1. After one crash the worker *watches*: the fingerprint of each message in hand is written down while it is handled,
+//! 1. After a crash the worker *watches*: the fingerprint of each message in hand is written down while it is handled,
 //!    and struck out after. Messages are handled beside each other as always.
-//! 2. After two in a row it is *careful* as well: each message is handled alone, one at a time. All of them, not only
-//!    those that are marked as sent again: not every broker marks what it hands from a dead member of a share to a living one.
-//! 3. A message that was in hand at two crashes in a row, and alone at the second, is *accused* (on the fourth start, where it
-//!    kills every time): it is not handled, but fails for good with the class `Crash`, and so becomes a dead letter. Being
-//!    alone at one crash is not enough: a process that is killed from outside has something in hand, too.
+//! 2. What was in hand at the next crash is *suspect*: the process after it handles each of these alone, with nothing beside
+//!    it, and all others as always. Whether they are marked as sent again does not count: not every broker marks what it
+//!    hands from a dead member of a share to a living one.
+//! 3. A suspect that is in hand at one more crash is *accused* (on the fourth start, where it kills every time): it is not
+//!    handled, but fails for good with the class `Crash`, and so becomes a dead letter. Being in hand once is not enough:
+//!    a process that is killed from outside has something in hand, too.
 //!
 //! # Guarantees
 //! - Nothing is lost: an accused message goes to the dead letter topic. Where its route has none it is handled again, with
@@ -43,9 +44,6 @@ use crate::message::Received;
 const SURVIVED: Duration = Duration::from_mins(1);
 /// How often it is looked whether it has.
 const LOOK: Duration = Duration::from_secs(5);
-/// Crashes in a row after which a worker is careful.
-const CAREFUL_AFTER: u32 = 2;
-
 /// Watches over what is handled. Cheap to clone; clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Journal {
@@ -54,21 +52,22 @@ pub struct Journal {
 
 #[derive(Debug)]
 struct Inner {
-    mode: Mode,
+    /// After a crash.
+    watches: bool,
     /// When the first message came: whoever lives for a minute after it has survived.
     first: OnceLock<Instant>,
     /// `None`: the folder failed, and is not tried again.
     record: Mutex<Option<Record>>,
-    /// Of a careful worker: held for writing by a message that is handled alone, for reading by every other.
+    /// Held for writing by a message that is handled alone, for reading by every other that is watched.
     alone: Arc<RwLock<()>>,
 }
 
-/// What the crashes before this process make it do.
+/// What is known of a message from crashes before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mode {
-    Calm,
-    Watchful,
-    Careful,
+enum Known {
+    Nothing,
+    Suspect,
+    Accused,
 }
 
 /// A message that is being handled by a worker that watches; dropping it strikes it out.
@@ -81,15 +80,13 @@ pub(crate) struct Handling {
     _turn: Turn,
 }
 
-/// How long others wait.
+/// Beside which others it is handled.
 #[derive(Debug)]
 #[allow(dead_code, reason = "held, not read")]
 enum Turn {
-    /// Not at all.
-    Free,
-    /// Of QoS 0: beside others, but not beside one that is handled alone.
+    /// All but those that are handled alone.
     Beside(OwnedRwLockReadGuard<()>),
-    /// Until this one's end.
+    /// None.
     Alone(OwnedRwLockWriteGuard<()>),
 }
 
@@ -107,12 +104,13 @@ impl Journal {
     /// Where the folder cannot be read or written; the caller goes on with [`Journal::default`], which does nothing.
     pub fn open(folder: &Path) -> Result<Self, RecordError> {
         let mut record = Record::read(folder)?;
-        let crashes = record.crashes();
         record.started()?;
-        if crashes >= CAREFUL_AFTER {
+        let (crashes, suspects) = (record.crashes(), record.suspects());
+        if suspects > 0 {
             tracing::warn!(
                 crashes,
-                "the process ended without being told to, more than once in a row: for a minute messages are handled one by one"
+                suspects,
+                "the process ended without being told to, more than once in a row: what it was handling is handled one by one"
             );
         }
         Ok(Self { inner: Some(Arc::new(Inner::new(record))) })
@@ -132,14 +130,20 @@ impl Journal {
         self.inner.as_deref()?.is_watching().then_some(self)
     }
 
-    /// Writes a message down until what is returned is dropped; a careful worker's waits for its turn.
+    /// Writes a message down until what is returned is dropped; a suspect waits for its turn, and the others for it.
     pub(crate) async fn handling(&self, received: &Received) -> Handling {
         let inner = self.inner.clone().unwrap_or_default();
-        let again = received.qos() != QoS::AtMostOnce;
-        let turn = inner.turn(again).await;
+        if received.qos() == QoS::AtMostOnce {
+            return Handling { accused: false, _place: None, _turn: inner.beside().await };
+        }
         let fingerprint = fingerprint(received);
-        let accused = again && inner.accuses(fingerprint);
-        let place = if again && !accused { inner.begin(fingerprint) } else { None };
+        let known = inner.known(fingerprint);
+        let turn = match known {
+            Known::Nothing => inner.beside().await,
+            Known::Suspect | Known::Accused => inner.alone().await,
+        };
+        let accused = known == Known::Accused;
+        let place = if accused { None } else { inner.begin(fingerprint) };
         Handling { accused, _place: place, _turn: turn }
     }
 
@@ -163,45 +167,40 @@ impl Journal {
 impl Default for Inner {
     fn default() -> Self {
         let (first, record) = (OnceLock::new(), Mutex::default());
-        Self { mode: Mode::Calm, first, record, alone: Arc::default() }
+        Self { watches: false, first, record, alone: Arc::default() }
     }
 }
 
 impl Inner {
     fn new(record: Record) -> Self {
-        let mode = match record.crashes() {
-            0 => Mode::Calm,
-            CAREFUL_AFTER.. => Mode::Careful,
-            _ => Mode::Watchful,
-        };
-        Self { mode, record: Mutex::new(Some(record)), ..Self::default() }
+        let watches = record.crashes() > 0;
+        Self { watches, record: Mutex::new(Some(record)), ..Self::default() }
     }
 
     /// Asked for every message.
     fn is_watching(&self) -> bool {
         let first = self.first.get_or_init(Instant::now);
-        self.mode != Mode::Calm && first.elapsed() < SURVIVED
+        self.watches && first.elapsed() < SURVIVED
     }
 
     fn has_survived(&self) -> bool {
         self.first.get().is_some_and(|first| first.elapsed() >= SURVIVED)
     }
 
-    async fn turn(&self, again: bool) -> Turn {
-        let alone = || Arc::clone(&self.alone);
-        match self.mode {
-            Mode::Careful if again => Turn::Alone(alone().write_owned().await),
-            Mode::Careful => Turn::Beside(alone().read_owned().await),
-            Mode::Calm | Mode::Watchful => Turn::Free,
-        }
+    async fn beside(&self) -> Turn {
+        Turn::Beside(Arc::clone(&self.alone).read_owned().await)
+    }
+
+    async fn alone(&self) -> Turn {
+        Turn::Alone(Arc::clone(&self.alone).write_owned().await)
     }
 
     fn record(&self) -> MutexGuard<'_, Option<Record>> {
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn accuses(&self, fingerprint: Fingerprint) -> bool {
-        self.record().as_ref().is_some_and(|record| record.accuses(fingerprint))
+    fn known(&self, fingerprint: Fingerprint) -> Known {
+        self.record().as_ref().map_or(Known::Nothing, |record| record.known(fingerprint))
     }
 
     fn begin(self: &Arc<Self>, fingerprint: Fingerprint) -> Option<Place> {

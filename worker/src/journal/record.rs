@@ -10,12 +10,12 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CAREFUL_AFTER,
+    Known,
     hand::{Fingerprint, Hand},
 };
 
-/// Messages that are remembered; a worker that needs more has another trouble.
-const MOST: usize = 1000;
+/// Messages of each kind that are remembered; a worker that needs more has another trouble.
+const MOST: usize = 100_000;
 
 /// The number of the process: the crashes before it.
 const RUNNING: &str = "running";
@@ -38,22 +38,19 @@ pub(super) struct Record {
 struct State {
     /// In a row, before this process.
     crashes: u32,
-    /// In hand at the last of them.
+    /// In hand at one of them.
     suspects: BTreeSet<Fingerprint>,
-    /// In hand at two in a row, alone at the second.
+    /// Suspects that were in hand at a later one.
     accused: BTreeSet<Fingerprint>,
 }
 
 impl State {
     /// One more crash, with these in hand.
-    fn crashed(&mut self, hand: BTreeSet<Fingerprint>) {
-        // The process that died was careful: it had one in hand.
-        if self.crashes >= CAREFUL_AFTER {
-            let again = hand.intersection(&self.suspects).copied();
-            self.accused.extend(again.take(MOST.saturating_sub(self.accused.len())));
-        }
+    fn crashed(&mut self, hand: &BTreeSet<Fingerprint>) {
         self.crashes = self.crashes.saturating_add(1);
-        self.suspects = hand;
+        let again = hand.intersection(&self.suspects).copied();
+        self.accused.extend(again.take(MOST.saturating_sub(self.accused.len())));
+        self.suspects.extend(hand.iter().take(MOST.saturating_sub(self.suspects.len())));
     }
 }
 
@@ -101,8 +98,9 @@ impl Record {
             record.state = serde_json::from_slice(&state).unwrap_or_default();
             // A process that died while it began has nothing in hand, and what lies there was counted before.
             let its_own = running == record.state.crashes.to_string().into_bytes();
-            let hand = if its_own { record.file(HANDLING)?.unwrap_or_default() } else { Vec::new() };
-            record.state.crashed(Hand::left(&hand).collect());
+            let hand =
+                if its_own { record.file(HANDLING)?.unwrap_or_default() } else { Vec::new() };
+            record.state.crashed(&Hand::left(&hand).collect());
         }
         Ok(record)
     }
@@ -112,9 +110,18 @@ impl Record {
         self.state.crashes
     }
 
-    /// Whether processes died while this message was handled.
-    pub(super) fn accuses(&self, fingerprint: Fingerprint) -> bool {
-        self.state.accused.contains(&fingerprint)
+    /// How many messages were in hand at one of them.
+    pub(super) fn suspects(&self) -> usize {
+        self.state.suspects.len()
+    }
+
+    /// What they say about a message.
+    pub(super) fn known(&self, fingerprint: Fingerprint) -> Known {
+        match &self.state {
+            state if state.accused.contains(&fingerprint) => Known::Accused,
+            state if state.suspects.contains(&fingerprint) => Known::Suspect,
+            _ => Known::Nothing,
+        }
     }
 
     /// This process begins.
@@ -147,7 +154,10 @@ impl Record {
         self.remove(HANDLING)
     }
 
-    fn hand<T>(&mut self, change: impl FnOnce(&mut Hand) -> io::Result<T>) -> Result<T, RecordError> {
+    fn hand<T>(
+        &mut self,
+        change: impl FnOnce(&mut Hand) -> io::Result<T>,
+    ) -> Result<T, RecordError> {
         let path = self.folder.join(HANDLING);
         let changed = match &mut self.hand {
             Some(hand) => change(hand),

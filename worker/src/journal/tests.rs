@@ -29,9 +29,11 @@ async fn accuses(journal: &Journal, message: &Message) -> bool {
     journal.handling(message.received()).await.accused
 }
 
-/// What is handled beside each other and alone.
-fn is_careful(journal: &Journal) -> bool {
-    journal.inner.as_ref().is_some_and(|inner| inner.mode == super::Mode::Careful)
+/// Whether nothing is handled beside it.
+async fn is_alone(journal: &Journal, message: &Message) -> bool {
+    let other = self::message("other", false).await;
+    let _handling = journal.handling(message.received()).await;
+    polled(journal.handling(other.received())).is_pending()
 }
 
 #[tokio::test]
@@ -51,8 +53,8 @@ async fn what_kills_three_processes_is_not_handled_by_the_fourth() {
 async fn what_happens_to_be_in_hand_when_the_process_is_killed_is_not_accused() {
     let folder = tempfile::tempdir().unwrap();
     let (a, b, c) = (message("a", true).await, message("b", true).await, message("c", true).await);
-    // What was alone at one crash was not there at the one before.
-    for hand in [&[][..], &[&a, &b], &[&c], &[&a], &[&b], &[&c], &[]] {
+    // Each was in hand once, and is done when it comes again.
+    for hand in [&[][..], &[&a, &b], &[&c], &[], &[]] {
         crash(folder.path(), hand).await;
     }
     let journal = Journal::open(folder.path()).unwrap();
@@ -62,7 +64,7 @@ async fn what_happens_to_be_in_hand_when_the_process_is_killed_is_not_accused() 
 }
 
 #[tokio::test]
-async fn what_was_in_hand_with_others_and_then_alone_is_accused_and_the_others_are_not() {
+async fn what_was_in_hand_with_others_and_then_alone_is_accused_and_the_others_are_handled_alone() {
     let folder = tempfile::tempdir().unwrap();
     let (killer, neighbour) = (message("killer", true).await, message("neighbour", true).await);
     for hand in [&[][..], &[&neighbour, &killer], &[&killer]] {
@@ -71,6 +73,18 @@ async fn what_was_in_hand_with_others_and_then_alone_is_accused_and_the_others_a
     let journal = Journal::open(folder.path()).unwrap();
     assert!(accuses(&journal, &killer).await);
     assert!(!accuses(&journal, &neighbour).await);
+    assert!(is_alone(&journal, &neighbour).await);
+}
+
+/// It was not reached before the process was killed for another reason.
+#[tokio::test]
+async fn a_suspect_stays_one_while_crashes_are_in_a_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let (killer, other) = (message("killer", true).await, message("other", true).await);
+    for hand in [&[][..], &[&killer], &[&other], &[&killer]] {
+        crash(folder.path(), hand).await;
+    }
+    assert!(accuses(&Journal::open(folder.path()).unwrap(), &killer).await);
 }
 
 /// It has counted what lies there, and dies before it has said that it runs.
@@ -132,9 +146,8 @@ async fn after_one_crash_messages_are_handled_beside_each_other() {
     let folder = tempfile::tempdir().unwrap();
     crash(folder.path(), &[]).await;
     let journal = Journal::open(folder.path()).unwrap();
-    let (one, other) = (message("x", true).await, message("y", false).await);
-    let _first = journal.watching().unwrap().handling(one.received()).await;
-    assert!(!polled(journal.handling(other.received())).is_pending());
+    assert!(journal.watching().is_some());
+    assert!(!is_alone(&journal, &message("x", true).await).await);
 }
 
 #[tokio::test]
@@ -142,39 +155,46 @@ async fn crashes_with_a_stop_in_between_are_not_in_a_row() {
     let folder = tempfile::tempdir().unwrap();
     crash(folder.path(), &[]).await;
     Journal::open(folder.path()).unwrap().close();
-    crash(folder.path(), &[]).await;
-    assert!(!is_careful(&Journal::open(folder.path()).unwrap()));
+    let x = message("x", true).await;
+    crash(folder.path(), &[&x]).await;
+    let journal = Journal::open(folder.path()).unwrap();
+    assert!(!is_alone(&journal, &x).await, "not the second in a row");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_process_that_lives_for_a_minute_starts_the_count_anew() {
     let folder = tempfile::tempdir().unwrap();
+    let x = message("x", true).await;
     for _ in 0..2 {
-        crash(folder.path(), &[]).await;
+        crash(folder.path(), &[&x]).await;
     }
     let journal = Journal::open(folder.path()).unwrap();
-    assert!(journal.watching().is_some() && is_careful(&journal));
+    assert!(journal.watching().is_some() && is_alone(&journal, &x).await);
     tokio::time::timeout(SURVIVED * 2, journal.survived()).await.unwrap();
     assert!(journal.watching().is_none());
-    assert!(!is_careful(&Journal::open(folder.path()).unwrap()), "a first crash again");
+    let after = Journal::open(folder.path()).unwrap();
+    assert!(!is_alone(&after, &x).await, "a first crash again");
 }
 
 #[tokio::test]
-async fn a_careful_worker_handles_each_message_alone_marked_as_sent_again_or_not() {
+async fn a_suspect_waits_for_the_others_and_they_for_it_marked_as_sent_again_or_not() {
     let folder = tempfile::tempdir().unwrap();
+    let suspect = message("x", false).await;
     for _ in 0..2 {
-        crash(folder.path(), &[]).await;
+        crash(folder.path(), &[&suspect]).await;
     }
     let journal = Journal::open(folder.path()).unwrap();
     for again in [true, false] {
-        let (one, other) = (message("x", again).await, message("y", !again).await);
-        let first = journal.handling(one.received()).await;
-        let mut others = polled(journal.handling(other.received()));
-        assert!(others.is_pending());
+        let (x, y) = (message("x", again).await, message("y", again).await);
+        let first = journal.handling(y.received()).await;
+        let mut suspects = polled(journal.handling(x.received()));
+        assert!(suspects.is_pending());
         drop(first);
-        assert!(!others.is_pending());
+        assert!(!suspects.is_pending());
+        assert!(is_alone(&journal, &x).await);
     }
-    assert_eq!(fs::read(folder.path().join("handling")).unwrap(), [0; 8], "struck out");
+    let hand = fs::read(folder.path().join("handling")).unwrap();
+    assert!(hand.iter().all(|byte| *byte == 0), "struck out");
 }
 
 #[tokio::test]
