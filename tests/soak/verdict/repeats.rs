@@ -2,15 +2,19 @@
 //!
 //! A delivery explains one attempt, unless it was left unacknowledged by a connection that ended in good order: then the
 //! worker had finished what it had begun, and this message was not. A fault of the database while the message was
-//! under way explains more: a commit whose answer is lost is made again.
+//! under way explains more: a commit whose answer is lost is made again. So does a worker that stood still for as long as
+//! an attempt may take: what it had committed is late when it goes on, and is tried again.
 
 use std::{collections::HashMap, time::Duration};
 
 use super::{Counterexample, Promise};
-use crate::{facts::Facts, moment::Moment, witness::Delivery};
+use crate::{facts::Facts, moment::Moment, schedule::Kind, witness::Delivery};
 
 /// How long a message may be at work behind what was seen of it: a drain, and some time to write.
 const BEHIND: Duration = Duration::from_secs(35);
+
+/// The handler timeout of a spec that names none, less what of it had passed before the worker stood still.
+const TIMED_OUT: Duration = Duration::from_secs(29);
 
 /// Repeats, all in all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,6 +66,7 @@ fn unexplained(facts: &Facts, id: u64, times: usize) -> Option<Counterexample> {
         return None;
     }
     let explained = deliveries.iter().filter(|delivery| explains(facts, delivery)).count();
+    let explained = explained + deliveries.iter().filter(|it| stood_still(facts, it)).count();
     (times > explained.max(1)).then(|| {
         let what =
             format!("handled {times} times; {} deliveries explain {explained}", deliveries.len());
@@ -74,9 +79,23 @@ fn explains(facts: &Facts, delivery: &Delivery) -> bool {
     delivery.acknowledged.is_some() || disturbed(facts, delivery.at, closed)
 }
 
+/// Whether its worker did, for an attempt's time, while it had this message.
+fn stood_still(facts: &Facts, delivery: &Delivery) -> bool {
+    let connection = facts.connection(delivery.connection);
+    let until = delivery.acknowledged.or(connection.closed);
+    let freezes = facts.incidents.iter().filter(|it| it.kind == Kind::Freeze);
+    freezes.into_iter().any(|it| {
+        let Some(healed) = it.healed else { return false };
+        it.slot == Some(connection.slot)
+            && healed.since(it.began) >= TIMED_OUT
+            && it.began >= delivery.at
+            && until.is_none_or(|until| it.began <= until)
+    })
+}
+
 /// Whether a stop could not finish what it had begun: some other fault was under way.
 fn disturbed(facts: &Facts, from: Moment, closed: Moment) -> bool {
-    use crate::schedule::Kind::{Rollout, Scale, Terminate};
+    use Kind::{Rollout, Scale, Terminate};
     let others =
         facts.incidents.iter().filter(|it| !matches!(it.kind, Terminate | Scale | Rollout));
     others.into_iter().any(|it| it.overlaps(from, closed.plus(BEHIND)))

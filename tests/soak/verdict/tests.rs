@@ -151,6 +151,26 @@ const CASES: &[Case] = &[
         &[],
     ),
     (
+        "two attempts of one delivery by a worker that stood still for a handler's timeout, and one more",
+        |it| {
+            it.seen.connections.push(connection(0, 0, None));
+            it.seen.deliveries[0] = vec![delivery(1, 1, None), delivery(0, 32, Some(33))];
+            it.incidents.push(incident(Kind::Freeze, 1, 31, Some(32)));
+            it.attempts.extend([0, 0]);
+        },
+        &[],
+    ),
+    (
+        "the same by a worker that stood still for a moment",
+        |it| {
+            it.seen.connections.push(connection(0, 0, None));
+            it.seen.deliveries[0] = vec![delivery(1, 1, None), delivery(0, 6, Some(7))];
+            it.incidents.push(incident(Kind::Freeze, 1, 5, Some(6)));
+            it.attempts.extend([0, 0]);
+        },
+        &[(Promise::Repeated, Some(0))],
+    ),
+    (
         "a second attempt after an orderly stop",
         |it| {
             it.seen.connections.push(connection(0, 0, Some(2)));
