@@ -4,7 +4,10 @@
 use std::{
     io::{self, Read, Write},
     net::TcpStream,
-    sync::{PoisonError, atomic::Ordering::Relaxed},
+    sync::{
+        PoisonError,
+        atomic::Ordering::{Relaxed, SeqCst},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -71,12 +74,15 @@ fn turns(
     };
     while !shared.is_gone() {
         *subscribes = connection.subscribes;
-        if connection.subscribes && shared.running.load(Relaxed) {
+        if connection.subscribes && shared.running.load(SeqCst) {
             connection.send()?;
-        } else {
-            connection.due = None;
-            connection.listen()?;
+            continue;
         }
+        if connection.subscribes {
+            shared.resting.store(true, SeqCst);
+        }
+        connection.due = None;
+        connection.listen()?;
     }
     Ok(())
 }

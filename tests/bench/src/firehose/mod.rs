@@ -13,7 +13,10 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{
+            AtomicBool, AtomicU64,
+            Ordering::{Relaxed, SeqCst},
+        },
     },
     thread,
     time::{Duration, Instant},
@@ -51,6 +54,8 @@ pub(crate) struct Firehose {
 #[derive(Debug)]
 struct Shared {
     running: AtomicBool,
+    /// It was seen that nothing is to be sent: until then one more may be on its way.
+    resting: AtomicBool,
     /// Nothing is sent beyond so many.
     until: AtomicU64,
     gone: AtomicBool,
@@ -88,7 +93,7 @@ impl Firehose {
 
     /// Sends from now on.
     pub(crate) fn open(&self) {
-        self.shared.running.store(true, Relaxed);
+        self.shared.running.store(true, SeqCst);
     }
 
     /// Sends so many, as fast as they are taken, and then nothing more.
@@ -99,9 +104,10 @@ impl Firehose {
 
     /// Sends nothing more, and waits until everything is acknowledged.
     pub(crate) fn close(&self) -> Result<(), BenchError> {
-        self.shared.running.store(false, Relaxed);
+        self.shared.running.store(false, SeqCst);
+        self.shared.resting.store(false, SeqCst);
         let deadline = Instant::now() + DRAIN;
-        while self.acknowledged() < self.sent() {
+        while !self.shared.resting.load(SeqCst) || self.acknowledged() < self.sent() {
             self.check()?;
             if Instant::now() > deadline {
                 let (sent, acknowledged) = (self.sent(), self.acknowledged());
@@ -151,6 +157,7 @@ impl Shared {
     fn new() -> Self {
         Self {
             running: AtomicBool::new(false),
+            resting: AtomicBool::new(false),
             until: AtomicU64::new(u64::MAX),
             gone: AtomicBool::new(false),
             sent: AtomicU64::new(0),
