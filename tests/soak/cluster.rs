@@ -21,6 +21,10 @@ const ADOPTED: Duration = Duration::from_mins(2);
 /// The namespace in the workers' documents too.
 pub(crate) const NAMESPACE: &str = "bed";
 const ROUTE: &str = "mqttroute/soak";
+/// What a pod mounts.
+const SLOTS: &str = "slots.json";
+/// How late a change of it reaches a pod that runs.
+const MOUNTED: Duration = Duration::from_secs(90);
 const SELECTOR: &str = "routemq.io/route=soak";
 
 /// Everything of Kubernetes.
@@ -57,14 +61,7 @@ impl Cluster {
         cluster.until_pods(workers as usize).await;
         cluster.until_slots("the slots are there", PATIENCE, workers as usize).await;
         cluster.rights = plane.kubeconfig_of(NAMESPACE, "soak-worker");
-        let slots = cluster.kubectl(&[
-            "get",
-            "configmap/soak-worker",
-            "--output",
-            r"jsonpath={.data.slots\.json}",
-        ]);
-        // Read once: a changed file may reach a pod a minute and a half later, and nothing may depend on it.
-        cluster.directory.write("slots.json", slots.expect("the operator makes it"));
+        tokio::spawn(refresh_mounts(plane, cluster.directory.path().to_owned()));
         cluster
     }
 
@@ -78,12 +75,13 @@ impl Cluster {
     pub(crate) async fn sit_down(&mut self, seat: u32) -> (Vec<String>, Vec<(String, String)>) {
         if !self.pods.contains_key(&seat) {
             let pod = self.free_pod().await;
+            fs::create_dir_all(self.directory.path().join(&pod)).expect("the directory is ours");
+            self.mount(&pod).await;
             self.pods.insert(seat, pod);
         }
         let pod = self.pods[&seat].clone();
         let scratch = self.directory.path().join(&pod);
-        fs::create_dir_all(&scratch).expect("the directory is ours");
-        let slots = self.directory.path().join("slots.json");
+        let slots = scratch.join(SLOTS);
         let arguments = vec!["--slots".to_owned(), slots.display().to_string()];
         let variables = [
             ("KUBECONFIG", self.rights.display().to_string()),
@@ -93,6 +91,13 @@ impl Cluster {
         ];
         let variables = variables.map(|(name, value)| (name.to_owned(), value));
         (arguments, variables.into())
+    }
+
+    /// What a pod finds there when it starts.
+    async fn mount(&self, pod: &str) {
+        let slots = eventually("the operator makes it", PATIENCE, async || slots_of(self.plane));
+        let slots = slots.await;
+        write_whole(&self.directory.path().join(pod).join(SLOTS), &slots);
     }
 
     async fn free_pod(&self) -> String {
@@ -221,4 +226,32 @@ fn route(workers: u32) -> String {
         "apiVersion: routemq.io/v1alpha1\nkind: MqttRoute\nmetadata: {{name: soak}}\nspec:\n  workerCount: {workers}\n  \
          routes:\n    - {{name: reading, topic: \"soak/{{key}}/{{id:int}}\", handlers: [{{log: {{}}}}]}}\n"
     )
+}
+
+// === What a kubelet does ===
+
+/// The names of the Leases, as the operator tells pods.
+fn slots_of(plane: &ControlPlane) -> Result<String, String> {
+    let path = r"jsonpath={.data.slots\.json}";
+    plane.kubectl(&["--namespace", NAMESPACE, "get", "configmap/soak-worker", "--output", path])
+}
+
+/// A changed file reaches pods that run a minute and a half later, or sooner: nothing may depend on when.
+async fn refresh_mounts(plane: &'static ControlPlane, pods: PathBuf) {
+    while pods.exists() {
+        tokio::time::sleep(MOUNTED).await;
+        let asked = tokio::task::spawn_blocking(move || slots_of(plane)).await;
+        let Ok(Ok(slots)) = asked else { continue };
+        let folders = fs::read_dir(&pods).into_iter().flatten().flatten();
+        for file in folders.map(|pod| pod.path().join(SLOTS)).filter(|file| file.exists()) {
+            write_whole(&file, &slots);
+        }
+    }
+}
+
+/// Whoever reads it meanwhile sees the old one or the new one.
+fn write_whole(file: &Path, text: &str) {
+    let draft = file.with_extension("draft");
+    // The folder goes with the run.
+    let _ = fs::write(&draft, text).and_then(|()| fs::rename(&draft, file));
 }
