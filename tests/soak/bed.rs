@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use routemq_tests::{Broker, MariaDb, WorkerConfig};
+use routemq_tests::{Broker, MariaDb, Mosquitto, MosquittoConfig, WorkerConfig};
 use tokio::sync::Mutex;
 
 use crate::{
@@ -74,7 +74,9 @@ impl Bed {
     /// One that keeps everything it accepted: a mosquitto as long as it ends in good order, an rmqtt as long as it runs.
     pub(crate) async fn broker(kind: BrokerKind) -> Broker {
         match kind {
-            BrokerKind::Mosquitto => Broker::mosquitto().await,
+            BrokerKind::Mosquitto => {
+                Broker::Mosquitto(Mosquitto::start(MosquittoConfig::recent()).await)
+            }
             BrokerKind::Rmqtt => Broker::rmqtt().await,
         }
     }

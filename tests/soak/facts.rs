@@ -34,6 +34,9 @@ pub(crate) struct Facts {
     /// Whether the broker may lose what it deals to a member that dies in that moment, as rmqtt does.
     pub(crate) broker_loses: bool,
     pub(crate) receive_maximum: u16,
+    /// Whether the broker sends no more than that. Mosquitto before 2.0.13 sends a resumed session all that it kept at once, and
+    /// what a worker did of it on a line that was dead is done again.
+    pub(crate) broker_keeps_window: bool,
     /// Workers at a time, at most.
     pub(crate) workers: u32,
 }

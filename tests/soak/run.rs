@@ -217,7 +217,10 @@ impl Run {
         let logs = self.all_logs().await;
         // The witnesses go, so the checker comes to its end.
         let Self { options, bed, journal, witness, history, .. } = self;
-        let versions = versions(&*bed.broker.lock().await);
+        let broker = bed.broker.lock().await;
+        let (versions, broker_keeps_window) =
+            (versions(&broker), broker.keeps_to_receive_maximum());
+        drop(broker);
         drop((bed, witness));
         let facts = Facts {
             entries: journal.entries(),
@@ -231,6 +234,7 @@ impl Run {
             leftovers,
             broker_loses: options.broker == BrokerKind::Rmqtt,
             receive_maximum: options.receive_maximum,
+            broker_keeps_window,
             workers: options.workers + 1,
         };
         let mut judgement = verdict::judge(&facts, options.slack);

@@ -35,7 +35,7 @@ pub(super) fn judge(facts: &Facts, times: &HashMap<u64, usize>) -> (Repeats, Vec
     ids.sort_unstable();
     let mut found: Vec<Counterexample> =
         ids.into_iter().filter_map(|(id, times)| unexplained(facts, id, times)).collect();
-    if repeats.count > repeats.allowed {
+    if facts.broker_keeps_window && repeats.count > repeats.allowed {
         let what = format!(
             "{} repeats, more than {} breaks of {} messages allow",
             repeats.count, repeats.breaks, facts.receive_maximum

@@ -50,6 +50,7 @@ fn sound() -> Facts {
         effects: (0..3).map(|id| (id, value(id))).collect(),
         leftovers: Leftovers { sessions: 1, slots: 1, queued: Vec::new() },
         receive_maximum: 10,
+        broker_keeps_window: true,
         workers: 1,
         ..Facts::default()
     };
