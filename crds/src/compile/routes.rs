@@ -85,10 +85,16 @@ fn one(
         filter: own.filters.index(&pattern.filter()),
         qos: problems.qos(&format!("{path}.qos"), route.qos),
         payload: payload_rules(path, route, problems),
-        middleware: middleware::compile(context, route, groups, problems),
-        handlers: handlers::compile(context, &route.handlers, problems),
+        middleware: exactly(middleware::compile(context, route, groups, problems)),
+        handlers: exactly(handlers::compile(context, &route.handlers, problems)),
         dead_letter: dead_letter(context, own, problems),
     }
+}
+
+/// Without the room that was left for more: a table is kept, and may have many routes.
+fn exactly<T>(mut list: Vec<T>) -> Vec<T> {
+    list.shrink_to_fit();
+    list
 }
 
 fn check_group(path: &str, route: &v1alpha1::Route, groups: &Groups<'_>, problems: &mut Problems) {

@@ -33,6 +33,7 @@ use std::{
 
 use routemq_crds::{problem::Problem, table::Table, template::TopicTemplate};
 use routemq_mqtt::Publish;
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 pub use chain::Next;
 
@@ -269,7 +270,11 @@ impl Engine {
         if table.routes.len() < BUILT_HERE {
             return build::build(table, registry, &resources);
         }
-        // Far longer than a task may keep its thread.
+        // Far longer than a task may keep its thread. On this thread where that can be: glibc gives each its own heap, and what was
+        // freed by whoever read the spec here is used again.
+        if Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread {
+            return tokio::task::block_in_place(|| build::build(table, registry, &resources));
+        }
         let registry = registry.clone();
         let work = move || build::build(table, &registry, &resources);
         match tokio::task::spawn_blocking(work).await {
@@ -278,6 +283,14 @@ impl Engine {
                 Ok(panic) => std::panic::resume_unwind(panic),
                 Err(_) => Err(vec![Problem::new("spec", "the program is stopping")]),
             },
+        }
+    }
+
+    /// For one more worker of this process: the engine itself where nobody else has it, for a table may be large.
+    pub(crate) fn for_one_more(engine: &Arc<Self>) -> Arc<Self> {
+        match Arc::strong_count(engine) {
+            1 => Arc::clone(engine),
+            _ => Arc::new(engine.for_another_worker()),
         }
     }
 
@@ -347,9 +360,12 @@ impl Engine {
     }
 
     /// The same, counting attempts and their time in `cells`.
-    pub(crate) async fn handle_counted(&self, message: Message, cells: &Arc<RouteCells>) -> Final {
-        let route = &self.inner.routes[message.route_index()];
-        finish::handle(route, cells, message).await
+    pub(crate) fn handle_counted<'a>(
+        &'a self,
+        message: Message,
+        cells: &'a Arc<RouteCells>,
+    ) -> impl Future<Output = Final> + 'a {
+        finish::handle(&self.inner.routes[message.route_index()], cells, message)
     }
 
     /// The table that it runs.

@@ -227,7 +227,7 @@ impl Supervisor {
         for worker in &self.workers {
             self.record(worker.identity().slot, &engine).await;
         }
-        let own = || Arc::new(engine.for_another_worker());
+        let own = || Engine::for_one_more(&engine);
         join_all(self.workers.iter().map(|worker| worker.swap(own()))).await;
         for slot in plan.slots.clone().filter(|slot| !self.plan.slots.contains(slot)) {
             self.slots.release(slot).await;

@@ -56,9 +56,8 @@ impl Supervisor {
                 return None;
             }
         };
-        let own = |engine: &Arc<Engine>| Arc::new(engine.for_another_worker());
         let options = WorkerOptions {
-            engine: own(&self.engine),
+            engine: Engine::for_one_more(&self.engine),
             session,
             slot,
             monitor: self.settings.monitor.clone(),
@@ -66,7 +65,7 @@ impl Supervisor {
             transition: self.plan.transition,
             older_tables: self.plan.older_tables,
             held,
-            before: self.before.engine.as_ref().map(own),
+            before: self.before.engine.as_ref().map(Engine::for_one_more),
             purpose,
         };
         Some(RunningWorker::start(options).await)
