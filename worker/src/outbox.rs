@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytestring::ByteString;
-use routemq_mqtt::{Outgoing, PublishError, Published, Publisher};
+use routemq_mqtt::{Confirmation, Outgoing, PublishError, Published, Publisher};
 
 /// Publishes what handlers and dead letters send. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -32,14 +32,11 @@ impl Outbox {
         Self::Memory(Recorder::default())
     }
 
-    /// Publishes and waits until the broker has it. While the broker is away it waits; the caller bounds that.
-    ///
-    /// # Errors
-    /// See [`PublishError`].
-    pub async fn publish(&self, message: Outgoing) -> Result<Published, PublishError> {
+    /// Publishes; what is returned waits until the broker has it. While the broker is away it waits; the caller bounds that.
+    pub fn publish(&self, message: Outgoing) -> Confirmation {
         match self {
-            Self::Broker(publisher) => publisher.publish(message).await,
-            Self::Memory(recorder) => recorder.record(message),
+            Self::Broker(publisher) => publisher.publish(message),
+            Self::Memory(recorder) => Confirmation::known(recorder.record(message)),
         }
     }
 }

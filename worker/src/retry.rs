@@ -38,20 +38,27 @@ impl<'a> Retry<'a> {
     ///
     /// # Errors
     /// The failure, with its attempts, where there is nothing more to try.
-    pub(crate) async fn after(&mut self, mut failure: Failure) -> Result<(), Failure> {
+    pub(crate) async fn after(&mut self, failure: Failure) -> Result<(), Failure> {
+        tokio::time::sleep(self.pause(failure)?).await;
+        Ok(())
+    }
+
+    /// How long until it is time to try again.
+    ///
+    /// # Errors
+    /// As [`Self::after`].
+    pub(crate) fn pause(&mut self, mut failure: Failure) -> Result<Duration, Failure> {
         match failure.kind {
             FailureKind::Unavailable | FailureKind::Systemic => {
                 self.hold(&failure);
-                tokio::time::sleep(backoff(self.held, HOLD_CAP)).await;
-                return Ok(());
+                return Ok(backoff(self.held, HOLD_CAP));
             }
             FailureKind::Transient
                 if failure.attempts == 0 && self.attempts() < self.max_attempts =>
             {
                 self.hold = None;
                 self.attempts += 1;
-                tokio::time::sleep(backoff(self.attempts, CAP).max(failure.pause)).await;
-                return Ok(());
+                return Ok(backoff(self.attempts, CAP).max(failure.pause));
             }
             FailureKind::Transient | FailureKind::Permanent => {}
         }

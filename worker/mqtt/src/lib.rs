@@ -39,7 +39,7 @@ mod trouble;
 
 pub use config::{Credentials, Gate, Login, Loss, SessionConfig, SharedLogin, TlsConfig};
 pub use message::{AckToken, Delivery, Properties, Publish, QoS, SubscriptionIds};
-pub use publisher::{Outgoing, PublishError, Published, Publisher};
+pub use publisher::{Confirmation, Outgoing, PublishError, Published, Publisher};
 pub use pulse::Pulse;
 pub use session::{
     Acks, ConnectionState, End, FilterState, Receiver, Session, SessionHandle, SessionStatus,

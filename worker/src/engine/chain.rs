@@ -1,10 +1,14 @@
 //! The way through the middleware to the handlers.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use futures::FutureExt as _;
+use tokio::time::{Instant, sleep};
 
-use super::{Compiled, handlers};
+use super::{Compiled, Shared, handlers};
 use crate::{
     message::Message,
     metrics::RouteCells,
@@ -32,50 +36,42 @@ pub(super) async fn run(
     route: &Arc<Compiled>,
     cells: &Arc<RouteCells>,
     from: usize,
-    message: Message,
+    mut message: Message,
 ) -> Outcome {
-    let logs = logs(route, from);
     // A level that is off costs a look at it: no clock, no reference.
-    if !logs.clone().any(Log::is_on) {
-        return walk(route, cells, from, message).await;
+    let logged =
+        logs(route, from).any(Log::is_on).then(|| (Arc::clone(message.received()), Instant::now()));
+    let outcome = 'steps: {
+        for (at, step) in route.steps.iter().enumerate().skip(from) {
+            if let Some(around) = step.around() {
+                let (next_route, cells) = (Arc::clone(route), Arc::clone(cells));
+                let next = Next { route: next_route, cells, at: at + 1 };
+                break 'steps wrap(around, message, next, &route.shared).await;
+            }
+            match step.enter(&mut message, &route.shared) {
+                Entered::Continue => {}
+                Entered::Wait(pause) => sleep(pause).await,
+                Entered::End(outcome) => break 'steps outcome,
+            }
+        }
+        handlers::run(route, cells, &message).await
+    };
+    if let Some((received, started)) = logged {
+        logs(route, from).for_each(|log| log.write(&received, &outcome, started.elapsed()));
     }
-    let (received, started) = (Arc::clone(message.received()), tokio::time::Instant::now());
-    let outcome = walk(route, cells, from, message).await;
-    logs.for_each(|log| log.write(&received, &outcome, started.elapsed()));
     outcome
 }
 
 /// The `log` steps up to the first step that wraps the rest: that one's rest logs for itself.
-fn logs(route: &Compiled, from: usize) -> impl Iterator<Item = &Log> + Clone {
+fn logs(route: &Compiled, from: usize) -> impl Iterator<Item = &Log> {
     let steps = route.steps[from..].iter();
     steps.take_while(|step| step.around().is_none()).filter_map(|step| step.log())
 }
 
-async fn walk(
-    route: &Arc<Compiled>,
-    cells: &Arc<RouteCells>,
-    from: usize,
-    mut message: Message,
-) -> Outcome {
-    for (at, step) in route.steps.iter().enumerate().skip(from) {
-        if let Some(around) = step.around() {
-            let (route, cells) = (Arc::clone(route), Arc::clone(cells));
-            let next = Next { route, cells, at: at + 1 };
-            return Box::pin(wrap(around, message, next)).await;
-        }
-        match step.enter(&mut message, &route.shared).await {
-            Entered::Continue => {}
-            Entered::End(outcome) => return outcome,
-        }
-    }
-    handlers::run(route, cells, &message).await
-}
-
-async fn wrap(around: &Around, message: Message, next: Next) -> Outcome {
-    // Of the route and not of what all routes share: lanes would contend over that one's count of references.
-    let route = Arc::clone(&next.route);
-    let work = AssertUnwindSafe(around.run(message, next, &route.shared));
-    work.catch_unwind().await.unwrap_or_else(|_| Outcome::Failed(panicked()))
+async fn wrap(around: &Around, message: Message, next: Next, shared: &Shared) -> Outcome {
+    let begun = catch_unwind(AssertUnwindSafe(|| around.run(message, next, shared)));
+    let Ok(work) = begun else { return Outcome::Failed(panicked()) };
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| Outcome::Failed(panicked()))
 }
 
 /// What a panic of custom code becomes; its own words are on stderr, they may quote the message.

@@ -2,10 +2,11 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
+use tokio::time::sleep;
+
 use super::{Compiled, chain};
 use crate::{
     dead_letter,
-    journal::Journal,
     message::{Message, Received},
     metrics::RouteCells,
     outcome::{Failure, Final, FinalOutcome, Outcome, class},
@@ -16,56 +17,43 @@ use crate::{
 const LOG_EACH: u64 = 1000;
 
 /// Runs a message to its end.
+///
+/// Futures are moved when they are first waited for: what seldom happens is on the heap, so that what always happens is small.
 pub(super) async fn handle(
     route: &Arc<Compiled>,
     cells: &Arc<RouteCells>,
     message: Message,
 ) -> Final {
     let received = Arc::clone(message.received());
-    let outcome = settle(route, cells, message, &received);
-    match route.shared.journal.watching() {
-        None => finish(route, &received, outcome).await,
-        Some(journal) => watched(journal, route, &received, outcome).await,
-    }
+    let handling = match route.shared.journal.watching() {
+        None => None,
+        Some(journal) => Some(Box::pin(journal.handling(&received)).await),
+    };
+    let accused = handling.as_ref().is_some_and(|handling| handling.accused);
+    let outcome = match accused.then(|| crash(route, &received)).flatten() {
+        Some(failure) => Outcome::Failed(failure),
+        None => settle(route, cells, message, &received).await,
+    };
+    let outcome = match outcome {
+        Outcome::Done => FinalOutcome::Done,
+        Outcome::Dropped(reason) => FinalOutcome::Dropped(reason),
+        Outcome::Rejected(reason) => FinalOutcome::Rejected(reason),
+        Outcome::Failed(failure) => Box::pin(give_up(route, &received, &failure)).await,
+    };
+    Final { outcome, attempts: received.progress.attempts.load(Ordering::Relaxed) }
 }
 
-/// The same after crashes: a message that killed the process is not handled any more.
-async fn watched(
-    journal: &Journal,
-    route: &Compiled,
-    received: &Received,
-    outcome: impl Future<Output = Outcome>,
-) -> Final {
-    let handling = journal.handling(received).await;
-    if !handling.accused {
-        return finish(route, received, outcome).await;
-    }
+/// What becomes of a message that killed the process: it is not handled any more, where it can be kept.
+fn crash(route: &Compiled, received: &Received) -> Option<Failure> {
     if route.dead_letter.is_some() {
-        return finish(route, received, async { Outcome::Failed(crash()) }).await;
+        let words = "the worker died each time while it handled this message";
+        return Some(Failure::permanent(class::CRASH, words));
     }
     tracing::error!(
         route = &**received.route(),
         "a message was being handled each time when the process died, and is handled again: name a delivery.deadLetter to get it out of the way"
     );
-    finish(route, received, outcome).await
-}
-
-fn crash() -> Failure {
-    Failure::permanent(class::CRASH, "the worker died each time while it handled this message")
-}
-
-async fn finish(
-    route: &Compiled,
-    received: &Received,
-    outcome: impl Future<Output = Outcome>,
-) -> Final {
-    let outcome = match outcome.await {
-        Outcome::Done => FinalOutcome::Done,
-        Outcome::Dropped(reason) => FinalOutcome::Dropped(reason),
-        Outcome::Rejected(reason) => FinalOutcome::Rejected(reason),
-        Outcome::Failed(failure) => give_up(route, received, &failure).await,
-    };
-    Final { outcome, attempts: received.progress.attempts.load(Ordering::Relaxed) }
+    None
 }
 
 /// Runs the chain. A handler's failure comes back when its retries are used up; a failure of the
@@ -84,23 +72,20 @@ async fn settle(
             return Outcome::Dropped(class::EXPIRED);
         }
         let message = next.take().unwrap_or_else(|| Message::again(Arc::clone(received)));
-        let failure = match once(route, cells, message).await {
-            Outcome::Failed(failure) => failure,
-            outcome => return outcome,
+        let outcome = match message.payload().check() {
+            Ok(()) => chain::run(route, cells, 0, message).await,
+            Err(error) => Outcome::Failed(error.into()),
         };
-        if let Err(failure) = retry.after(failure).await {
-            received.progress.attempts.fetch_max(failure.attempts, Ordering::Relaxed);
-            return Outcome::Failed(failure);
+        let Outcome::Failed(failure) = outcome else { return outcome };
+        match retry.pause(failure) {
+            Ok(pause) => sleep(pause).await,
+            Err(failure) => {
+                received.progress.attempts.fetch_max(failure.attempts, Ordering::Relaxed);
+                return Outcome::Failed(failure);
+            }
         }
         route.counters.retries.up();
         cells.retried();
-    }
-}
-
-async fn once(route: &Arc<Compiled>, cells: &Arc<RouteCells>, message: Message) -> Outcome {
-    match message.payload().check() {
-        Ok(()) => chain::run(route, cells, 0, message).await,
-        Err(error) => Outcome::Failed(error.into()),
     }
 }
 

@@ -1,9 +1,14 @@
 //! The handlers of a route, in order, each tried until it is done or given up.
 
-use std::{future::poll_fn, panic::AssertUnwindSafe, pin::pin, sync::atomic::Ordering, task::Poll};
+use std::{
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::atomic::Ordering,
+    task::Poll,
+};
 
 use futures::FutureExt as _;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{Compiled, chain::panicked};
 use crate::{
@@ -57,10 +62,11 @@ async fn persist(
             attempt = retry.attempts(),
             "a handler failed"
         );
-        match retry.after(failure).await {
-            Ok(()) => cells.retried(),
+        match retry.pause(failure) {
+            Ok(pause) => sleep(pause).await,
             Err(failure) => return Outcome::Failed(failure),
         }
+        cells.retried();
         route.counters.retries.up();
     }
 }
@@ -72,9 +78,12 @@ async fn attempt(
     message: &Message,
     started: Instant,
 ) -> Outcome {
-    let mut work = pin!(AssertUnwindSafe(handler.run(message, route)).catch_unwind());
+    let Ok(work) = catch_unwind(AssertUnwindSafe(|| handler.begin(message, route))) else {
+        return Outcome::Failed(panicked());
+    };
+    let mut work = AssertUnwindSafe(work).catch_unwind();
     // Most are done at once, and need no timer.
-    let first = poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await;
+    let first = poll_fn(|cx| Poll::Ready(work.poll_unpin(cx))).await;
     let result = match first {
         Poll::Ready(ended) => Ok(ended),
         Poll::Pending => timeout_at(started + route.shared.timeout, work).await,

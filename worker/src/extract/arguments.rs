@@ -97,9 +97,12 @@ pub struct Results(Vec<(String, serde_json::Value)>);
 impl<T: DeserializeOwned + Send> FromMessage for Json<T> {
     fn from_message(context: &Context<'_>) -> Result<Self, Rejection> {
         let bytes = context.message.payload().view()?;
-        serde_json::from_slice(bytes)
-            .map(Self)
-            .map_err(|error| Rejection::Type { reason: place(&error) })
+        // Looked at as text once, and not each text in it.
+        let read = match std::str::from_utf8(bytes) {
+            Ok(text) => serde_json::from_str(text),
+            Err(_) => serde_json::from_slice(bytes),
+        };
+        read.map(Self).map_err(|error| Rejection::Type { reason: place(&error) })
     }
 }
 

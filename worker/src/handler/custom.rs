@@ -122,15 +122,13 @@ impl Custom {
         Self { handler, config: Arc::new(Value::Object(config)) }
     }
 
-    pub(crate) async fn run(
+    pub(crate) fn begin(
         &self,
         message: &Message,
         states: &States,
         outbox: &crate::outbox::Outbox,
-    ) -> Outcome {
-        let context = Context { message, states, outbox, config: &self.config };
-        let future = self.handler.call(&context);
-        future.await
+    ) -> BoxFuture<Outcome> {
+        self.handler.call(&Context { message, states, outbox, config: &self.config })
     }
 }
 

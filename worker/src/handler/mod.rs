@@ -7,7 +7,13 @@ mod publish;
 mod reply;
 mod sql;
 
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
 use routemq_crds::{expression::Expression, table};
+use routemq_mqtt::Confirmation;
 
 pub use custom::{BoxFuture, Handler};
 pub(crate) use http::Http;
@@ -84,22 +90,16 @@ impl Compiled {
         }
     }
 
-    /// One attempt.
-    pub(crate) async fn run(&self, message: &Message, route: &engine::Compiled) -> Outcome {
+    /// Begins an attempt.
+    pub(crate) fn begin<'a>(
+        &'a self,
+        message: &'a Message,
+        route: &'a engine::Compiled,
+    ) -> Attempt<'a> {
         match self.skipped(message, route) {
-            Ok(false) => {}
-            Ok(true) => return Outcome::Done,
-            Err(failure) => return Outcome::Failed(failure),
-        }
-        if let Action::Custom(custom) = &self.action {
-            return custom.run(message, &route.shared.states, &route.shared.outbox).await;
-        }
-        match self.act(message, route).await {
-            Ok(answer) => {
-                self.keep(answer, message);
-                Outcome::Done
-            }
-            Err(failure) => Outcome::Failed(failure),
+            Ok(false) => self.act(message, route).unwrap_or_else(Attempt::failed),
+            Ok(true) => Attempt::Ended(Some(Outcome::Done)),
+            Err(failure) => Attempt::failed(failure),
         }
     }
 
@@ -113,20 +113,80 @@ impl Compiled {
         Ok(skipped)
     }
 
-    async fn act(&self, message: &Message, route: &engine::Compiled) -> Result<Answer, Failure> {
-        match &self.action {
-            Action::Log(log) => log.run(message, &route.shared).map(|()| None),
-            Action::Publish(publish) => publish.run(message, &route.shared).await.map(|()| None),
-            Action::Reply(reply) => reply.run(message, route).await.map(|()| None),
-            Action::Sql(sql) => sql.run(message, &route.shared).await,
-            Action::Http(http) => http.run(message, &route.shared).await,
-            Action::Custom(_) => Ok(None),
-        }
+    fn act<'a>(
+        &'a self,
+        message: &'a Message,
+        route: &'a engine::Compiled,
+    ) -> Result<Attempt<'a>, Failure> {
+        let shared = &route.shared;
+        Ok(match &self.action {
+            Action::Log(log) => {
+                log.run(message, shared)?;
+                Attempt::Ended(Some(Outcome::Done))
+            }
+            Action::Publish(publish) => Attempt::Publishes(publish.begin(message, shared)?),
+            Action::Reply(reply) => match reply.begin(message, route)? {
+                Some(confirmation) => Attempt::Publishes(confirmation),
+                None => Attempt::Ended(Some(Outcome::Done)),
+            },
+            Action::Sql(sql) => self.answered(message, sql.run(message, shared)),
+            Action::Http(http) => self.answered(message, http.run(message, shared)),
+            Action::Custom(custom) => {
+                Attempt::Waits(custom.begin(message, &shared.states, &shared.outbox))
+            }
+        })
+    }
+
+    fn answered<'a>(
+        &'a self,
+        message: &'a Message,
+        work: impl Future<Output = Result<Answer, Failure>> + Send + 'a,
+    ) -> Attempt<'a> {
+        Attempt::Waits(Box::pin(async move {
+            match work.await {
+                Ok(answer) => {
+                    self.keep(answer, message);
+                    Outcome::Done
+                }
+                Err(failure) => Outcome::Failed(failure),
+            }
+        }))
     }
 
     fn keep(&self, answer: Answer, message: &Message) {
         if let (true, Some(value)) = (self.keeps_result, answer) {
             message.progress.results().push((self.index, value));
+        }
+    }
+}
+
+/// One attempt of a handler. Small whatever the handler is, because what is waited for is moved: what needs more is on the heap.
+pub(crate) enum Attempt<'a> {
+    /// Taken when it is told.
+    Ended(Option<Outcome>),
+    /// Done when the broker has the message.
+    Publishes(Confirmation),
+    /// Anything else.
+    Waits(Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>),
+}
+
+impl Attempt<'_> {
+    fn failed(failure: Failure) -> Self {
+        Self::Ended(Some(Outcome::Failed(failure)))
+    }
+}
+
+impl Future for Attempt<'_> {
+    type Output = Outcome;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
+        match &mut *self {
+            Self::Ended(outcome) => outcome.take().map_or(Poll::Pending, Poll::Ready),
+            Self::Publishes(confirmation) => Pin::new(confirmation).poll(cx).map(|it| match it {
+                Ok(_) => Outcome::Done,
+                Err(error) => Outcome::Failed(publish::refused(error)),
+            }),
+            Self::Waits(work) => work.as_mut().poll(cx),
         }
     }
 }

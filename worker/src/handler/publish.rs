@@ -9,7 +9,7 @@ use routemq_crds::{
     table,
     template::{TemplateError, TopicTemplate},
 };
-use routemq_mqtt::{Outgoing, Properties, PublishError, QoS};
+use routemq_mqtt::{Confirmation, Outgoing, Properties, PublishError, QoS};
 
 use crate::{
     engine::Shared,
@@ -35,9 +35,12 @@ impl Publish {
         Self { spec, payload, expiry_seconds }
     }
 
-    pub(crate) async fn run(&self, message: &Message, shared: &Shared) -> Result<(), Failure> {
-        let outgoing = self.outgoing(message, shared)?;
-        send(outgoing, shared).await
+    pub(crate) fn begin(
+        &self,
+        message: &Message,
+        shared: &Shared,
+    ) -> Result<Confirmation, Failure> {
+        Ok(shared.outbox.publish(self.outgoing(message, shared)?))
     }
 
     fn outgoing(&self, message: &Message, shared: &Shared) -> Result<Outgoing, Failure> {
@@ -104,18 +107,10 @@ pub(super) fn user_properties(
     spec.iter().map(pair).collect()
 }
 
-/// Publishes and waits until the broker has it.
-pub(super) async fn send(outgoing: Outgoing, shared: &Shared) -> Result<(), Failure> {
-    match shared.outbox.publish(outgoing).await {
-        Ok(_) => Ok(()),
-        Err(error) => Err(refused(&error).with_source(error)),
-    }
-}
-
 /// MQTT 5, 3.4.2.1: which refusals may pass. The topic stands in the error, so it is in `source`.
-fn refused(error: &PublishError) -> Failure {
+pub(super) fn refused(error: PublishError) -> Failure {
     let words = "a publish was refused";
-    match error {
+    let failure = match error {
         // Not authorized: the same for every message until the broker's access rules change.
         PublishError::Refused { code: 0x87, .. } => {
             Failure::systemic(class::PUBLISH_REFUSED, words)
@@ -130,5 +125,6 @@ fn refused(error: &PublishError) -> Failure {
         PublishError::Stopped => {
             Failure::unavailable(class::BROKER, "the connection for publishing is stopped")
         }
-    }
+    };
+    failure.with_source(error)
 }

@@ -2,7 +2,7 @@
 
 use bytestring::ByteString;
 use routemq_crds::{expression::Expression, template::TopicTemplate};
-use routemq_mqtt::{Outgoing, Properties, QoS};
+use routemq_mqtt::{Confirmation, Outgoing, Properties, QoS};
 
 use super::publish;
 use crate::{engine, message::Message, outcome::Failure};
@@ -24,14 +24,15 @@ impl Reply {
         Self { payload, fallback_topic, user_properties }
     }
 
-    pub(crate) async fn run(
+    /// `None`: nobody asked for an answer.
+    pub(crate) fn begin(
         &self,
         message: &Message,
         route: &engine::Compiled,
-    ) -> Result<(), Failure> {
+    ) -> Result<Option<Confirmation>, Failure> {
         let Some(topic) = self.topic(message)? else {
             route.counters.unanswered.up();
-            return Ok(());
+            return Ok(None);
         };
         let shared = &route.shared;
         let user = publish::user_properties(&self.user_properties, message, shared)?;
@@ -44,7 +45,7 @@ impl Reply {
             retain: false,
             properties: Some(Box::new(properties)),
         };
-        publish::send(outgoing, shared).await
+        Ok(Some(shared.outbox.publish(outgoing)))
     }
 
     fn topic(&self, message: &Message) -> Result<Option<ByteString>, Failure> {

@@ -10,7 +10,7 @@ pub(crate) mod rate_limit;
 mod transform;
 pub(crate) mod validate;
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use routemq_crds::expression::Expression;
 use serde_json::Value;
@@ -51,6 +51,8 @@ pub(crate) enum Around {
 /// What a step says.
 pub(crate) enum Entered {
     Continue,
+    /// Go on after so long.
+    Wait(Duration),
     End(Outcome),
 }
 
@@ -78,10 +80,10 @@ impl Step {
         }
     }
 
-    pub(crate) async fn enter(&self, message: &mut Message, shared: &Shared) -> Entered {
+    pub(crate) fn enter(&self, message: &mut Message, shared: &Shared) -> Entered {
         let result = match self {
             Self::ApiKey(keys) => keys.enter(message),
-            Self::RateLimit(limit) => limit.enter(message, shared).await,
+            Self::RateLimit(limit) => limit.enter(message, shared),
             Self::Filter(expression) => filter(expression, message, shared),
             Self::Validate(schema) => schema.enter(message),
             Self::Transform(transform) => {
@@ -101,21 +103,28 @@ fn filter(expression: &Expression, message: &Message, shared: &Shared) -> Result
 }
 
 impl Around {
-    pub(crate) async fn run(&self, message: Message, next: Next, shared: &Shared) -> Outcome {
+    pub(crate) fn run<'a>(
+        &'a self,
+        message: Message,
+        next: Next,
+        shared: &'a Shared,
+    ) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>> {
         match self {
-            Self::Timeout(limit) => match tokio::time::timeout(*limit, next.run(message)).await {
-                Ok(outcome) => outcome,
-                Err(_) => Outcome::Failed(Failure::transient(
-                    class::TIMEOUT,
-                    format!("the steps after `timeout` took longer than {} s", limit.as_secs_f32()),
-                )),
-            },
-            Self::Dedup(dedup) => dedup.run(message, next, shared).await,
+            Self::Timeout(limit) => Box::pin(within(*limit, message, next)),
+            Self::Dedup(dedup) => Box::pin(dedup.run(message, next, shared)),
             Self::Custom { middleware, config } => {
-                middleware.call(message, next, Arc::clone(config)).await
+                middleware.call(message, next, Arc::clone(config))
             }
         }
     }
+}
+
+async fn within(limit: Duration, message: Message, next: Next) -> Outcome {
+    let late = |_| {
+        let words = format!("the steps after `timeout` took longer than {} s", limit.as_secs_f32());
+        Outcome::Failed(Failure::transient(class::TIMEOUT, words))
+    };
+    tokio::time::timeout(limit, next.run(message)).await.unwrap_or_else(late)
 }
 
 impl std::fmt::Debug for Around {

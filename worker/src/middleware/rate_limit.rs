@@ -1,12 +1,12 @@
 //! Bounds messages per time and key: a token bucket each.
 
 use std::{
-    hash::{BuildHasher, RandomState},
+    hash::BuildHasher as _,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
-use foldhash::HashMap;
+use foldhash::{HashMap, quality::RandomState};
 
 use routemq_crds::{
     expression::Expression,
@@ -63,7 +63,7 @@ impl RateLimit {
         action: RateLimitAction,
     ) -> Self {
         let rate = Rate::new(limit, per, burst);
-        Self { rate, key, action, hasher: RandomState::new(), buckets: Mutex::default() }
+        Self { rate, key, action, hasher: RandomState::default(), buckets: Mutex::default() }
     }
 
     /// The same limit with full buckets.
@@ -72,24 +72,17 @@ impl RateLimit {
             rate: self.rate,
             key: self.key.clone(),
             action: self.action,
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
             buckets: Mutex::default(),
         }
     }
 
-    pub(crate) async fn enter(
-        &self,
-        message: &Message,
-        shared: &Shared,
-    ) -> Result<Entered, Failure> {
+    pub(crate) fn enter(&self, message: &Message, shared: &Shared) -> Result<Entered, Failure> {
         let key = self.key(message, shared)?;
         let wait = self.take(key, Instant::now());
         match (wait, self.action) {
             (Duration::ZERO, _) => Ok(Entered::Continue),
-            (wait, RateLimitAction::Delay) => {
-                tokio::time::sleep(wait).await;
-                Ok(Entered::Continue)
-            }
+            (wait, RateLimitAction::Delay) => Ok(Entered::Wait(wait)),
             (_, RateLimitAction::Drop) => Ok(Entered::End(Outcome::Dropped(class::RATE_LIMITED))),
             (_, RateLimitAction::Reject) => {
                 Ok(Entered::End(Outcome::Rejected(class::RATE_LIMITED)))
@@ -112,12 +105,11 @@ impl RateLimit {
     /// bucket goes into debt, so that those who wait leave one after the other.
     fn take(&self, key: u64, now: Instant) -> Duration {
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut bucket = buckets.filled(key, now, self.rate);
+        let bucket = buckets.filled(key, now, self.rate);
         let left = bucket.parts - self.rate.per;
         if left >= 0 || self.action == RateLimitAction::Delay {
             bucket.parts = left;
         }
-        buckets.by_key.insert(key, bucket);
         self.rate.time_for(-left)
     }
 }
@@ -147,19 +139,18 @@ impl Rate {
 }
 
 impl Buckets {
-    fn filled(&mut self, key: u64, now: Instant, rate: Rate) -> Bucket {
-        if let Some(bucket) = self.by_key.get(&key) {
-            return Bucket { parts: rate.fill(*bucket, now), seen: now };
+    fn filled(&mut self, key: u64, now: Instant, rate: Rate) -> &mut Bucket {
+        if self.by_key.len() >= MAX_KEYS && !self.by_key.contains_key(&key) {
+            self.make_room(now, rate);
         }
-        self.make_room(now, rate);
-        Bucket { parts: rate.capacity, seen: now }
+        let full = Bucket { parts: rate.capacity, seen: now };
+        let bucket = self.by_key.entry(key).or_insert(full);
+        *bucket = Bucket { parts: rate.fill(*bucket, now), seen: now };
+        bucket
     }
 
     /// A full bucket is as good as none. Where all are in use, the eighth that was seen longest ago goes.
     fn make_room(&mut self, now: Instant, rate: Rate) {
-        if self.by_key.len() < MAX_KEYS {
-            return;
-        }
         self.by_key.retain(|_, bucket| rate.fill(*bucket, now) < rate.capacity);
         if self.by_key.len() > MAX_KEYS - MAX_KEYS / 8 {
             let mut seen: Vec<_> = self.by_key.values().map(|bucket| bucket.seen).collect();

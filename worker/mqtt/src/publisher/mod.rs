@@ -1,5 +1,6 @@
 //! A connection of its own for what handlers publish: each message confirmed by PUBACK.
 
+mod confirmation;
 mod driver;
 mod flight;
 
@@ -8,10 +9,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use bytestring::ByteString;
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{
+        mpsc::{self, error::TrySendError},
+        oneshot, watch,
+    },
     time::timeout,
 };
 
+pub use self::confirmation::Confirmation;
 use self::{
     driver::{Driver, Stop},
     flight::Job,
@@ -90,17 +95,16 @@ impl Publisher {
         Self { jobs, stops, connection }
     }
 
-    /// Publishes and waits until the broker has it: PUBACK, PUBCOMP, or the write for QoS 0. While the connection
+    /// Publishes; what is returned waits until the broker has it: PUBACK, PUBCOMP, or the write for QoS 0. While the connection
     /// is away it waits (the caller bounds it by a timeout); after a reconnect the message is sent again, so it may
-    /// arrive twice. Dropping the future gives up a message that is not yet sent.
-    ///
-    /// # Errors
-    /// See [`PublishError`].
-    pub async fn publish(&self, message: Outgoing) -> Result<Published, PublishError> {
+    /// arrive twice. Dropping it gives up a message that is not yet sent.
+    pub fn publish(&self, message: Outgoing) -> Confirmation {
         let (reply, answer) = oneshot::channel();
-        let stopped = |_| PublishError::Stopped;
-        self.jobs.send(Job::new(message, reply)).await.map_err(|_| PublishError::Stopped)?;
-        answer.await.map_err(stopped)?
+        match self.jobs.try_send(Job::new(message, reply)) {
+            Ok(()) => Confirmation::awaited(answer),
+            Err(TrySendError::Full(job)) => Confirmation::queued(self.jobs.clone(), job, answer),
+            Err(TrySendError::Closed(_)) => Confirmation::known(Err(PublishError::Stopped)),
+        }
     }
 
     /// Resolves when the connection is there; also when the publisher is stopped.
