@@ -70,6 +70,14 @@ fn sound_books_hold() {
     assert_eq!((judgement.order_checked, judgement.repeats.count), (2, 0));
 }
 
+/// The first message's worker stood still until then, and lost its connection: three attempts of two deliveries.
+fn frozen(facts: &mut Facts, until: u64) {
+    facts.seen.connections.push(connection(0, 0, None));
+    facts.seen.deliveries[0] = vec![delivery(1, 1, None), delivery(0, until + 1, Some(until + 2))];
+    facts.incidents.push(incident(Kind::Freeze, 1, until, Some(until + 1)));
+    facts.attempts.extend([0, 0]);
+}
+
 /// A name, a change to sound books, and what it breaks.
 type Case = (&'static str, fn(&mut Facts), &'static [(Promise, Option<u64>)]);
 
@@ -153,22 +161,12 @@ const CASES: &[Case] = &[
     ),
     (
         "two attempts of one delivery by a worker that stood still for a handler's timeout, and one more",
-        |it| {
-            it.seen.connections.push(connection(0, 0, None));
-            it.seen.deliveries[0] = vec![delivery(1, 1, None), delivery(0, 32, Some(33))];
-            it.incidents.push(incident(Kind::Freeze, 1, 31, Some(32)));
-            it.attempts.extend([0, 0]);
-        },
+        |it| frozen(it, 31),
         &[],
     ),
     (
         "the same by a worker that stood still for a moment",
-        |it| {
-            it.seen.connections.push(connection(0, 0, None));
-            it.seen.deliveries[0] = vec![delivery(1, 1, None), delivery(0, 6, Some(7))];
-            it.incidents.push(incident(Kind::Freeze, 1, 5, Some(6)));
-            it.attempts.extend([0, 0]);
-        },
+        |it| frozen(it, 5),
         &[(Promise::Repeated, Some(0))],
     ),
     (
