@@ -12,7 +12,7 @@ use routemq_crds::{
 
 use crate::{
     Engine, Message, Outbox, Recorder, Registry, Resources, Secrets, database::Database,
-    dispatch::Incoming,
+    dispatch::Incoming, journal::Journal,
 };
 
 /// One route and what is around it.
@@ -25,6 +25,7 @@ pub(crate) struct Bed {
     pub(crate) timeout: Duration,
     pub(crate) workers: u32,
     pub(crate) order_by: Option<Expression>,
+    pub(crate) journal: Journal,
 }
 
 pub(crate) fn at(source: &str) -> Expression {
@@ -68,6 +69,7 @@ pub(crate) fn bed(pattern: &str) -> Bed {
         timeout: Duration::from_secs(30),
         workers: 1,
         order_by: None,
+        journal: Journal::default(),
     }
 }
 
@@ -148,6 +150,7 @@ impl Bed {
         let mut resources =
             Resources::new(Outbox::Memory(recorder.clone())).with_secrets(self.secrets);
         resources.database = self.database;
+        resources.journal = self.journal;
         Engine::build(table, &self.registry, resources).await
     }
 }

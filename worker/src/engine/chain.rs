@@ -44,8 +44,7 @@ pub(super) async fn run(
     let outcome = 'steps: {
         for (at, step) in route.steps.iter().enumerate().skip(from) {
             if let Some(around) = step.around() {
-                let (next_route, cells) = (Arc::clone(route), Arc::clone(cells));
-                let next = Next { route: next_route, cells, at: at + 1 };
+                let next = Next { route: Arc::clone(route), cells: Arc::clone(cells), at: at + 1 };
                 break 'steps wrap(around, message, next, &route.shared).await;
             }
             match step.enter(&mut message, &route.shared) {

@@ -7,6 +7,7 @@ use tokio::time::sleep;
 use super::{Compiled, chain};
 use crate::{
     dead_letter,
+    journal::{Handling, Journal},
     message::{Message, Received},
     metrics::RouteCells,
     outcome::{Failure, Final, FinalOutcome, Outcome, class},
@@ -25,16 +26,7 @@ pub(super) async fn handle(
     message: Message,
 ) -> Final {
     let received = Arc::clone(message.received());
-    let handling = match route.shared.journal.watching() {
-        None => None,
-        Some(journal) => Some(Box::pin(journal.handling(&received)).await),
-    };
-    let accused = handling.as_ref().is_some_and(|handling| handling.accused);
-    let outcome = match accused.then(|| crash(route, &received)).flatten() {
-        Some(failure) => Outcome::Failed(failure),
-        None => settle(route, cells, message, &received).await,
-    };
-    let outcome = match outcome {
+    let outcome = match settle(route, cells, message, &received).await {
         Outcome::Done => FinalOutcome::Done,
         Outcome::Dropped(reason) => FinalOutcome::Dropped(reason),
         Outcome::Rejected(reason) => FinalOutcome::Rejected(reason),
@@ -43,17 +35,27 @@ pub(super) async fn handle(
     Final { outcome, attempts: received.progress.attempts.load(Ordering::Relaxed) }
 }
 
-/// What becomes of a message that killed the process: it is not handled any more, where it can be kept.
-fn crash(route: &Compiled, received: &Received) -> Option<Failure> {
-    if route.dead_letter.is_some() {
+/// After crashes: waits for the message's turn.
+///
+/// # Errors
+/// It killed the process, and is not handled any more: it can be kept. Its turn is given up, however long its dead letter takes.
+async fn permit(
+    journal: &Journal,
+    route: &Compiled,
+    received: &Received,
+) -> Result<Handling, Failure> {
+    let handling = journal.handling(received).await;
+    if handling.accused && route.dead_letter.is_some() {
         let words = "the worker died each time while it handled this message";
-        return Some(Failure::permanent(class::CRASH, words));
+        return Err(Failure::permanent(class::CRASH, words));
     }
-    tracing::error!(
-        route = &**received.route(),
-        "a message was being handled each time when the process died, and is handled again: name a delivery.deadLetter to get it out of the way"
-    );
-    None
+    if handling.accused {
+        tracing::error!(
+            route = &**received.route(),
+            "a message was being handled each time when the process died, and is handled again: name a delivery.deadLetter to get it out of the way"
+        );
+    }
+    Ok(handling)
 }
 
 /// Runs the chain. A handler's failure comes back when its retries are used up; a failure of the
@@ -65,6 +67,13 @@ async fn settle(
     message: Message,
     received: &Arc<Received>,
 ) -> Outcome {
+    let _until_the_end = match route.shared.journal.watching() {
+        None => None,
+        Some(journal) => match Box::pin(permit(journal, route, received)).await {
+            Ok(handling) => Some(handling),
+            Err(failure) => return Outcome::Failed(failure),
+        },
+    };
     let mut retry = Retry::new(route.shared.max_attempts, &route.shared.health);
     let mut next = Some(message);
     loop {

@@ -44,6 +44,7 @@ use crate::message::Received;
 const SURVIVED: Duration = Duration::from_mins(1);
 /// How often it is looked whether it has.
 const LOOK: Duration = Duration::from_secs(5);
+
 /// Watches over what is handled. Cheap to clone; clones share it.
 #[derive(Clone, Debug, Default)]
 pub struct Journal {

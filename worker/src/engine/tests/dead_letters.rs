@@ -5,7 +5,8 @@ use routemq_mqtt::{Outgoing, QoS};
 use crate::{
     Failure, FinalOutcome, Outcome, class,
     dispatch::Incoming,
-    testing::{Bed, bed, custom},
+    journal::Journal,
+    testing::{Bed, admit, bed, custom},
 };
 
 fn failing(pattern: &str) -> Bed {
@@ -84,6 +85,34 @@ async fn a_refused_dead_letter_holds_the_message_until_the_broker_takes_it() {
     assert_eq!(report.outcome, Some(FinalOutcome::DeadLettered("Test")));
     assert_eq!(report.published.len(), 1);
     assert!(causes.borrow_and_update().is_empty());
+}
+
+/// A worker that crashed handles suspects alone. One that is no longer handled keeps nobody waiting, whatever holds its dead letter.
+#[tokio::test(start_paused = true)]
+async fn a_refused_dead_letter_of_what_killed_the_worker_holds_up_no_other_message() {
+    let folder = tempfile::tempdir().unwrap();
+    let (engine, _) = bed("t").engine().await;
+    let killer = admit(&engine, ("t", "killer"));
+    for _ in 0..3 {
+        let journal = Journal::open(folder.path()).unwrap();
+        if let Some(journal) = journal.watching() {
+            std::mem::forget(journal.handling(killer.received()).await);
+        }
+    }
+    let journal = Journal::open(folder.path()).unwrap();
+    let bed = Bed { journal, ..bed("t").dead_letter("dead").publish("out", "payload") };
+    let (engine, recorder) = bed.engine().await;
+    recorder.refuse("dead", 0x87);
+    let mut causes = engine.health().watch();
+    let accused = tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.dispatch(("t", "killer")).await }
+    });
+    causes.changed().await.unwrap();
+    let other = tokio::time::timeout(Duration::from_secs(1), engine.dispatch(("t", "other")));
+    assert!(other.await.expect("it waits for the dead letter").is_done());
+    recorder.accept_all();
+    assert_eq!(accused.await.unwrap().outcome, Some(FinalOutcome::DeadLettered(class::CRASH)));
 }
 
 #[tokio::test]
