@@ -97,8 +97,8 @@ pub struct Route {
     pub qos: u8,
     /// How the payload is read.
     pub payload: PayloadRules,
-    /// Groups' outer to inner, then the route's own.
-    pub middleware: Vec<Middleware>,
+    /// Groups' outer to inner, then the route's own. Routes with the same steps share them, where the compiler has seen it.
+    pub middleware: Arc<[Middleware]>,
     /// In order.
     pub handlers: Vec<Handler>,
     /// The delivery's dead letter topic, resolved against this route's params.
@@ -117,7 +117,7 @@ pub struct PayloadRules {
 }
 
 /// One step before the handlers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Middleware {
     /// Logs each message with its outcome and time.
     Log {

@@ -10,7 +10,7 @@ use routemq_crds::template::{TemplateError, TopicTemplate};
 use routemq_mqtt::{Outgoing, Properties, PublishError, QoS};
 
 use crate::{
-    engine::Compiled,
+    engine::Here,
     message::Received,
     outcome::{Failure, FailureKind, class},
     retry::Retry,
@@ -22,21 +22,21 @@ const ERROR_LIMIT: usize = 512;
 /// Publishes a dead letter; returns when the broker has it, however long that takes.
 pub(crate) async fn publish(
     topic: &TopicTemplate,
-    route: &Compiled,
+    here: Here<'_>,
     received: &Received,
     failure: &Failure,
 ) {
-    let shared = &route.shared;
+    let shared = here.shared();
     let mut retry = Retry::new(u32::MAX, &shared.health);
     let mut whole = true;
     loop {
-        let letter = letter(topic, route, received, failure, whole);
+        let letter = letter(topic, here, received, failure, whole);
         let sent = tokio::time::timeout(shared.timeout, shared.outbox.publish(letter)).await;
         let refusal = match sent {
             Ok(Ok(published)) => {
                 shared.health.dead_letter(!published.no_subscribers);
                 if published.no_subscribers {
-                    route.counters.unheard.up();
+                    here.route().counters.unheard.up();
                 }
                 return;
             }
@@ -73,16 +73,16 @@ fn held(error: &PublishError) -> Failure {
 /// `whole`: with the original's properties; without them where the broker finds it too large.
 fn letter(
     topic: &TopicTemplate,
-    route: &Compiled,
+    here: Here<'_>,
     received: &Received,
     failure: &Failure,
     whole: bool,
 ) -> Outgoing {
     let mut properties = if whole { original(received) } else { Properties::default() };
-    properties.user.extend(story(route, received, failure));
+    properties.user.extend(story(here, received, failure));
     Outgoing {
         topic: address(topic, received).into(),
-        payload: received.original_payload().clone(),
+        payload: received.shared_payload(),
         qos: QoS::AtLeastOnce,
         retain: false,
         properties: Some(Box::new(properties)),
@@ -96,7 +96,7 @@ fn original(received: &Received) -> Properties {
 }
 
 /// What went wrong, where and when.
-fn story(route: &Compiled, received: &Received, failure: &Failure) -> [(String, String); 8] {
+fn story(here: Here<'_>, received: &Received, failure: &Failure) -> [(String, String); 8] {
     [
         ("routemq-topic", received.topic().to_owned()),
         ("routemq-route", received.route().to_string()),
@@ -105,7 +105,7 @@ fn story(route: &Compiled, received: &Received, failure: &Failure) -> [(String, 
         ("routemq-attempts", failure.attempts.to_string()),
         ("routemq-first-received", time(received.received_at())),
         ("routemq-dead-lettered-at", time(SystemTime::now())),
-        ("routemq-worker", route.shared.worker.to_string()),
+        ("routemq-worker", here.shared().worker.to_string()),
     ]
     .map(|(name, value)| (name.to_owned(), value))
 }

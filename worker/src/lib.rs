@@ -4,9 +4,11 @@
 //! The hot path reads in one direction:
 //! `session → delivery → router → middleware → handler → outcome → ordered ack`.
 
+mod begun;
 #[cfg(feature = "dev-broker")]
 pub mod broker;
 mod builder;
+mod clock;
 pub mod config;
 pub mod database;
 mod dead_letter;

@@ -195,7 +195,7 @@ impl Router {
                 max_bytes: 1024 * 1024,
                 max_depth: 64,
             },
-            middleware: draft.middleware.clone(),
+            middleware: draft.middleware.as_slice().into(),
             handlers: vec![table::Handler { when: None, result_name: None, action }],
             dead_letter,
             pattern,

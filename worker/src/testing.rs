@@ -58,7 +58,7 @@ pub(crate) fn bed(pattern: &str) -> Bed {
             filter: 0,
             qos: 1,
             payload: rules(PayloadFormat::Auto),
-            middleware: Vec::new(),
+            middleware: Arc::default(),
             handlers: Vec::new(),
             dead_letter: None,
         },
@@ -75,7 +75,8 @@ pub(crate) fn bed(pattern: &str) -> Bed {
 
 impl Bed {
     pub(crate) fn middleware(mut self, middleware: Middleware) -> Self {
-        self.route.middleware.push(middleware);
+        let steps = self.route.middleware.iter().cloned();
+        self.route.middleware = steps.chain([middleware]).collect();
         self
     }
 

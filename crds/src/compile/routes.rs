@@ -1,6 +1,9 @@
 //! One route after the other.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 
 use super::{
     field::Problems,
@@ -12,7 +15,7 @@ use super::{
 };
 use crate::{
     expression::Scope,
-    table::{Delivery, PayloadRules, Route},
+    table::{Delivery, Middleware, PayloadRules, Route},
     template::TopicTemplate,
     topic::{Pattern, RouteKey},
     v1alpha1::{self, MqttRouteSpec},
@@ -52,6 +55,7 @@ pub(super) fn compile(
 ) -> Vec<Option<Route>> {
     let by_level = FilterTrie::new(filters.list().iter().map(|own| own.filter.as_str()));
     let own = Own { filters, by_level };
+    let mut shared = Shared::default();
     let mut seen = Seen::default();
     let mut compiled = Vec::with_capacity(spec.routes.len());
     for (index, (route, parsed)) in spec.routes.iter().zip(patterns).enumerate() {
@@ -65,7 +69,12 @@ pub(super) fn compile(
         let params = pattern.map(Pattern::params).unwrap_or_default();
         let context = Context { path, name: &route.name, params: &params, delivery };
         // Without its pattern a route's params are unknown: to judge the rest would only make noise.
-        compiled.push(pattern.map(|pattern| one(&context, route, pattern, groups, &own, problems)));
+        let route = pattern.map(|pattern| {
+            let middleware = middleware::compile(&context, route, groups, problems);
+            let middleware = shared.chain(middleware);
+            one(&context, route, pattern, middleware, &own, problems)
+        });
+        compiled.push(route);
     }
     compiled
 }
@@ -74,7 +83,7 @@ fn one(
     context: &Context<'_>,
     route: &v1alpha1::Route,
     pattern: &Pattern,
-    groups: &Groups<'_>,
+    middleware: Arc<[Middleware]>,
     own: &Own<'_>,
     problems: &mut Problems,
 ) -> Route {
@@ -85,9 +94,32 @@ fn one(
         filter: own.filters.index(&pattern.filter()),
         qos: problems.qos(&format!("{path}.qos"), route.qos),
         payload: payload_rules(path, route, problems),
-        middleware: exactly(middleware::compile(context, route, groups, problems)),
+        middleware,
         handlers: exactly(handlers::compile(context, &route.handlers, problems)),
         dead_letter: dead_letter(context, own, problems),
+    }
+}
+
+/// Chains that routes share.
+#[derive(Default)]
+struct Shared {
+    /// The last few that were different, the newest last.
+    chains: VecDeque<Arc<[Middleware]>>,
+}
+
+impl Shared {
+    const MOST: usize = 8;
+
+    fn chain(&mut self, chain: Vec<Middleware>) -> Arc<[Middleware]> {
+        if let Some(known) = self.chains.iter().rev().find(|known| known[..] == chain[..]) {
+            return Arc::clone(known);
+        }
+        let chain: Arc<[Middleware]> = chain.into();
+        if self.chains.len() == Self::MOST {
+            self.chains.pop_front();
+        }
+        self.chains.push_back(Arc::clone(&chain));
+        chain
     }
 }
 

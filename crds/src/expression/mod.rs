@@ -51,6 +51,13 @@ impl ExpressionError {
     }
 }
 
+/// Equal where they are written alike: names are looked up when an expression runs.
+impl PartialEq for Expression {
+    fn eq(&self, other: &Self) -> bool {
+        self.source() == other.source()
+    }
+}
+
 impl Expression {
     /// Compiles `source`.
     ///

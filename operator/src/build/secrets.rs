@@ -19,7 +19,7 @@ pub struct References {
 pub fn references(table: &Table, broker: &Broker) -> References {
     let mut found = References { secrets: broker_secrets(broker), ..References::default() };
     found.secrets.extend(table.database.as_ref().map(|key| key.name.clone()));
-    for middleware in table.routes.iter().flat_map(|route| &route.middleware) {
+    for middleware in table.routes.iter().flat_map(|route| route.middleware.iter()) {
         match middleware {
             Middleware::ApiKey { keys, .. } => found.secrets.insert(keys.name.clone()),
             Middleware::Validate(SchemaSource::ConfigMap(key)) => {

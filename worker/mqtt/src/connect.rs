@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use crate::{
     Credentials, Login, SessionConfig,
-    codec::{self, Fault, Greeting, Incoming},
+    codec::{self, Fault, Frames, Greeting, Incoming},
     link::{Link, Lost},
     reason,
     subscriptions::Offers,
@@ -173,16 +173,13 @@ fn contradiction(
 async fn greeting(link: &mut Link) -> Result<Greeting, ConnectError> {
     loop {
         poll_fn(|cx| link.poll(true, cx)).await?;
-        match link.take_first().map_err(Lost::Fault)? {
-            None => {}
-            Some(Incoming::ConnAck(greeting)) => return Ok(*greeting),
-            Some(Incoming::Disconnect { code, detail }) => {
-                return Err(ConnectError::Refused { code, detail });
-            }
-            Some(_) => {
-                return Err(Lost::Fault(Fault::protocol("a packet before CONNACK")).into());
-            }
-        }
+        let Some(read) = link.take_first().map_err(Lost::Fault)? else { continue };
+        let Some(frame) = Frames::of(&read).next().map_err(Lost::Fault)? else { continue };
+        return match codec::decode(frame).map_err(Lost::Fault)? {
+            Incoming::ConnAck(greeting) => Ok(*greeting),
+            Incoming::Disconnect { code, detail } => Err(ConnectError::Refused { code, detail }),
+            _ => Err(Lost::Fault(Fault::protocol("a packet before CONNACK")).into()),
+        };
     }
 }
 

@@ -38,7 +38,7 @@ mod transport;
 mod trouble;
 
 pub use config::{Credentials, Gate, Login, Loss, SessionConfig, SharedLogin, TlsConfig};
-pub use message::{AckToken, Delivery, Properties, Publish, QoS, SubscriptionIds};
+pub use message::{AckToken, Arrival, Delivery, Properties, Publish, QoS, SubscriptionIds};
 pub use publisher::{Confirmation, Outgoing, PublishError, Published, Publisher};
 pub use pulse::Pulse;
 pub use session::{

@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use crate::{
-    codec::{self, Fault, Incoming},
+    codec::{self, Fault},
     reason,
     transport::{Wire, explain_tls},
 };
@@ -178,10 +178,8 @@ impl Link {
     }
 
     /// The first whole packet alone; what is behind it stays.
-    pub(crate) fn take_first(&mut self) -> Result<Option<Incoming>, Fault> {
-        codec::split_first(&mut self.inbox, self.maximum_packet_size)?
-            .map(codec::decode)
-            .transpose()
+    pub(crate) fn take_first(&mut self) -> Result<Option<Bytes>, Fault> {
+        codec::split_first(&mut self.inbox, self.maximum_packet_size)
     }
 
     /// Asks the broker for a sign of life when there was none for three quarters of the keep-alive

@@ -1,6 +1,6 @@
 //! Messages as they come off the wire: slices of the read buffer.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
 /// Quality of service (MQTT 5, 4.3).
@@ -34,23 +34,61 @@ pub struct Publish {
     pub properties: Option<Box<Properties>>,
 }
 
-impl Publish {
+/// A PUBLISH as it is handed over: its parts lie in what was read. Whoever keeps them keeps ranges of [`Self::read`], or
+/// [`Self::into_publish`]; so that nothing is counted for each message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arrival<'a> {
+    /// What the socket gave: `topic` and `payload` lie in it, beside those of other messages.
+    pub read: &'a Bytes,
+    /// Checked to be without wildcards.
+    pub topic: &'a str,
+    /// The content.
+    pub payload: &'a [u8],
+    /// As delivered.
+    pub qos: QoS,
+    /// Whether it was sent because it was retained.
+    pub retain: bool,
+    /// Whether the broker sends it again.
+    pub duplicate: bool,
+    /// The subscriptions that this copy was sent for; empty where the broker does not say.
+    pub subscriptions: SubscriptionIds,
+    /// `None` where the packet has none worth keeping.
+    pub properties: Option<Box<Properties>>,
+}
+
+impl Arrival<'_> {
     /// Bytes that a sender can make large.
     #[must_use]
     pub fn size(&self) -> usize {
         self.topic.len() + self.payload.len() + self.properties.as_ref().map_or(0, |it| it.size())
     }
 
-    /// A copy of its own. One small message that waits keeps a whole read buffer in memory, with all that came beside it:
-    /// too much where messages wait that are not acknowledged, and so not bounded by the broker.
+    /// Topic and payload in a piece of memory of their own, one behind the other; and so for the correlation data. One small
+    /// message that waits keeps a whole read buffer in memory, with all that came beside it: too much where messages wait that
+    /// are not acknowledged, and so not bounded by the broker.
     #[must_use]
-    pub fn detached(mut self) -> Self {
-        self.topic = ByteString::from(&*self.topic);
-        self.payload = Bytes::copy_from_slice(&self.payload);
+    pub fn detach(&mut self) -> Bytes {
+        let mut own = BytesMut::with_capacity(self.topic.len() + self.payload.len());
+        own.extend_from_slice(self.topic.as_bytes());
+        own.extend_from_slice(self.payload);
         if let Some(data) = self.properties.as_mut().and_then(|it| it.correlation_data.as_mut()) {
             *data = Bytes::copy_from_slice(data);
         }
-        self
+        own.freeze()
+    }
+
+    /// The message by itself; shares the read buffer.
+    #[must_use]
+    pub fn into_publish(self) -> Publish {
+        Publish {
+            topic: self.read.slice_ref(self.topic.as_bytes()).try_into().unwrap_or_default(),
+            payload: self.read.slice_ref(self.payload),
+            qos: self.qos,
+            retain: self.retain,
+            duplicate: self.duplicate,
+            subscriptions: self.subscriptions,
+            properties: self.properties,
+        }
     }
 }
 
@@ -129,9 +167,9 @@ impl FromIterator<u32> for SubscriptionIds {
 
 /// A message and the debt that comes with it.
 #[derive(Clone, Debug)]
-pub struct Delivery {
+pub struct Delivery<'a> {
     /// The message.
-    pub publish: Publish,
+    pub arrival: Arrival<'a>,
     /// What to give back when the outcome is final; `None` for QoS 0.
     pub token: Option<AckToken>,
 }
@@ -151,28 +189,27 @@ mod tests {
 
     #[test]
     fn a_detached_message_is_equal_and_shares_no_memory() {
-        let buffer = Bytes::from_static(b"topic payload data");
+        let read = Bytes::from_static(b"topic payload data");
         let properties = Properties {
-            correlation_data: Some(buffer.slice(14..)),
+            correlation_data: Some(read.slice(14..)),
             user: vec![("name".to_owned(), "value".to_owned())],
             ..Properties::default()
         };
-        let shared = Publish {
-            topic: ByteString::try_from(buffer.slice(..5)).unwrap(),
-            payload: buffer.slice(6..13),
+        let mut arrival = Arrival {
+            read: &read,
+            topic: "topic",
+            payload: &read[6..13],
             qos: QoS::AtMostOnce,
             retain: false,
             duplicate: false,
             subscriptions: SubscriptionIds::default(),
             properties: Some(Box::new(properties)),
         };
-        assert_eq!(shared.size(), 5 + 7 + 4 + 9);
-        let own = shared.clone().detached();
-        assert_eq!(own, shared);
-        let whole = buffer.as_ptr_range();
-        let data = own.properties.as_ref().and_then(|it| it.correlation_data.clone()).unwrap();
-        for part in [own.topic.as_bytes().as_ptr(), own.payload.as_ptr(), data.as_ptr()] {
-            assert!(!whole.contains(&part));
-        }
+        assert_eq!(arrival.size(), 5 + 7 + 4 + 9);
+        let own = arrival.detach();
+        assert_eq!(&own[..], b"topicpayload");
+        let data = arrival.properties.and_then(|it| it.correlation_data).unwrap();
+        assert_eq!(&data[..], b"data");
+        assert!(!read.as_ptr_range().contains(&data.as_ptr()));
     }
 }

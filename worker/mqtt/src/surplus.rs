@@ -5,7 +5,9 @@
 
 use std::collections::VecDeque;
 
-use crate::{AckToken, Publish};
+use bytes::Bytes;
+
+use crate::{AckToken, Arrival, Publish};
 
 /// Beyond either nothing more is read; what the last read brought still finds its place.
 const MESSAGES: usize = 1024;
@@ -14,9 +16,34 @@ const BYTES: usize = 4 * 1024 * 1024;
 /// Messages that wait for others to be acknowledged, in receive order.
 #[derive(Debug, Default)]
 pub(crate) struct Surplus {
-    held: VecDeque<(Publish, AckToken)>,
+    held: VecDeque<Held>,
     bytes: usize,
     warned: bool,
+}
+
+/// One of them. It shares its read buffer.
+#[derive(Debug)]
+pub(crate) struct Held {
+    read: Bytes,
+    publish: Publish,
+    pub(crate) token: AckToken,
+}
+
+impl Held {
+    /// As it came.
+    pub(crate) fn arrival(&self) -> Arrival<'_> {
+        let publish = &self.publish;
+        Arrival {
+            read: &self.read,
+            topic: &publish.topic,
+            payload: &publish.payload,
+            qos: publish.qos,
+            retain: publish.retain,
+            duplicate: publish.duplicate,
+            subscriptions: publish.subscriptions.clone(),
+            properties: publish.properties.clone(),
+        }
+    }
 }
 
 impl Surplus {
@@ -36,21 +63,23 @@ impl Surplus {
     }
 
     /// Holds one back.
-    pub(crate) fn hold(&mut self, publish: Publish, token: AckToken) {
+    pub(crate) fn hold(&mut self, arrival: Arrival<'_>, token: AckToken) {
         if !self.warned {
             self.warned = true;
             tracing::warn!(
                 "the broker sends more unacknowledged messages than the receive maximum"
             );
         }
+        let read = arrival.read.clone();
+        let publish = arrival.into_publish();
         self.bytes += publish.topic.len() + publish.payload.len();
-        self.held.push_back((publish, token));
+        self.held.push_back(Held { read, publish, token });
     }
 
     /// The next one to hand over.
-    pub(crate) fn next(&mut self) -> Option<(Publish, AckToken)> {
-        let (publish, token) = self.held.pop_front()?;
-        self.bytes -= publish.topic.len() + publish.payload.len();
-        Some((publish, token))
+    pub(crate) fn next(&mut self) -> Option<Held> {
+        let held = self.held.pop_front()?;
+        self.bytes -= held.publish.topic.len() + held.publish.payload.len();
+        Some(held)
     }
 }

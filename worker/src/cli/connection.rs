@@ -53,7 +53,7 @@ impl BrokerArguments {
 struct Nobody;
 
 impl Receiver for Nobody {
-    fn deliver(&mut self, _delivery: Delivery) {}
+    fn deliver(&mut self, _delivery: Delivery<'_>) {}
 }
 
 /// Connects, or says in one line why not: a command does not try for ever.

@@ -4,7 +4,7 @@ use std::{fmt::Write as _, process::ExitCode, time::Duration};
 
 use chrono::Local;
 use clap::Args;
-use routemq_mqtt::{Acks, Delivery, End, Publish, QoS, Receiver, Subscription};
+use routemq_mqtt::{AckToken, Acks, Delivery, End, Publish, QoS, Receiver, Subscription};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
@@ -47,13 +47,13 @@ pub(crate) struct Sub {
 
 /// Hands messages to the printer.
 struct Watcher {
-    messages: mpsc::UnboundedSender<Delivery>,
+    messages: mpsc::UnboundedSender<(Publish, Option<AckToken>)>,
 }
 
 impl Receiver for Watcher {
-    fn deliver(&mut self, delivery: Delivery) {
+    fn deliver(&mut self, Delivery { arrival, token }: Delivery<'_>) {
         // Bounded by the receive maximum: tokens are given back after printing.
-        let _ = self.messages.send(delivery);
+        let _ = self.messages.send((arrival.into_publish(), token));
     }
 }
 
@@ -105,17 +105,17 @@ impl Sub {
 
     async fn watch(
         &self,
-        incoming: &mut mpsc::UnboundedReceiver<Delivery>,
+        incoming: &mut mpsc::UnboundedReceiver<(Publish, Option<AckToken>)>,
         acks: Option<&Acks>,
     ) -> Result<Over, Failure> {
         let paint = Paint::stdout();
         let mut left = self.count;
-        while let Some(delivery) = incoming.recv().await {
+        while let Some((publish, token)) = incoming.recv().await {
             print(&match self.output {
-                Output::Text => line(&delivery.publish, paint),
-                Output::Json => format!("{}\n", object(&delivery.publish)),
+                Output::Text => line(&publish, paint),
+                Output::Json => format!("{}\n", object(&publish)),
             })?;
-            if let (Some(acks), Some(token)) = (acks, delivery.token) {
+            if let (Some(acks), Some(token)) = (acks, token) {
                 acks.done(token);
             }
             left = left.map(|left| left - 1);

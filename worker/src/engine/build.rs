@@ -1,6 +1,10 @@
 //! From a table to an engine, or to every problem it has.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use routemq_crds::{
     expression::Expression,
@@ -10,7 +14,7 @@ use routemq_crds::{
 };
 use serde_json::Value;
 
-use super::{Compiled, Engine, Inner, Resources, RouteCounters, Shared, order::OrderBy};
+use super::{Chain, Compiled, Engine, Inner, Resources, RouteCounters, Shared, order::OrderBy};
 use crate::{
     database::Database,
     eval::Evaluator,
@@ -33,18 +37,27 @@ pub(super) fn build(
     resources: &Resources,
 ) -> Result<Engine, Vec<Problem>> {
     let shared = Arc::new(shared(&table, registry, resources));
-    let mut builder =
-        Builder { registry, resources, workers: table.worker_count, problems: Vec::new() };
+    let mut builder = Builder {
+        registry,
+        resources,
+        workers: table.worker_count,
+        chains: Vec::new(),
+        known: HashMap::new(),
+        problems: Vec::new(),
+    };
     let routes = table.routes.iter().enumerate();
     let routes = routes.map(|(index, route)| builder.route(index, route, &shared)).collect();
-    if !builder.problems.is_empty() {
-        return Err(builder.problems);
+    let Builder { chains, problems, .. } = builder;
+    if !problems.is_empty() {
+        return Err(problems);
     }
     let matcher = Arc::new(Matcher::new(table.routes.iter().map(|route| &route.pattern)));
     let identifier = |route: &Arc<table::Route>| table.filters.get(route.filter);
     let identifiers = table.routes.iter().map(|it| identifier(it).map_or(0, |it| it.identifier));
     let identifiers = identifiers.collect();
-    let inner = Inner { table: Arc::new(table), matcher, routes, identifiers, shared };
+    let infos = table.routes.iter().map(|route| RouteInfo::new(route)).collect();
+    let table = Arc::new(table);
+    let inner = Inner { table, matcher, chains, routes, infos, identifiers, shared };
     Ok(Engine { inner: Arc::new(inner) })
 }
 
@@ -62,22 +75,30 @@ fn shared(table: &Table, registry: &Registry, resources: &Resources) -> Shared {
     }
 }
 
+/// Keys that an expression gives may be the same in several routes; a topic belongs to one.
+fn is_of_one_route(step: &table::Middleware) -> bool {
+    match step {
+        table::Middleware::RateLimit { key, .. } => key.is_some(),
+        table::Middleware::Dedup { .. } => true,
+        _ => false,
+    }
+}
+
 /// Collects problems while it makes steps and handlers: what is broken is left out.
 struct Builder<'a> {
     registry: &'a Registry,
     resources: &'a Resources,
     workers: u32,
+    chains: Vec<Chain>,
+    /// Chains by where their steps stand in the table.
+    known: HashMap<*const table::Middleware, u32>,
     problems: Vec<Problem>,
 }
 
 impl<'a> Builder<'a> {
-    fn route(&mut self, index: usize, route: &table::Route, shared: &Arc<Shared>) -> Arc<Compiled> {
+    fn route(&mut self, index: usize, route: &table::Route, shared: &Arc<Shared>) -> Compiled {
         let field = format!("spec.routes[{index}]");
-        let steps = route.middleware.iter().enumerate();
-        let steps = steps
-            .filter_map(|(at, step)| self.step(&format!("{field}.middleware[{at}]"), step))
-            .map(Arc::new)
-            .collect();
+        let chain = self.chain(&field, &route.middleware);
         let handlers = route.handlers.iter().enumerate();
         let handlers = handlers
             .filter_map(|(at, it)| {
@@ -86,14 +107,30 @@ impl<'a> Builder<'a> {
                 Some(handler::Compiled::new(at, it, action))
             })
             .collect();
-        Arc::new(Compiled {
-            info: Arc::new(RouteInfo::new(index, route)),
-            steps,
+        Compiled {
+            chain,
             handlers,
             dead_letter: route.dead_letter.clone(),
-            shared: Arc::clone(shared),
-            counters: Arc::new(RouteCounters::default()),
-        })
+            counters: RouteCounters::default(),
+        }
+    }
+
+    /// The index of the chain for these steps. Routes that have the same steps in the table share them here, too, unless a step
+    /// remembers what must not be mixed up between routes.
+    fn chain(&mut self, field: &str, steps: &Arc<[table::Middleware]>) -> u32 {
+        if let Some(known) = self.known.get(&steps.as_ptr()) {
+            return *known;
+        }
+        let made = steps.iter().enumerate();
+        let made =
+            made.filter_map(|(at, step)| self.step(&format!("{field}.middleware[{at}]"), step));
+        let chain: Chain = made.map(Arc::new).collect();
+        let index = u32::try_from(self.chains.len()).unwrap_or(u32::MAX);
+        self.chains.push(chain);
+        if !steps.iter().any(is_of_one_route) {
+            self.known.insert(steps.as_ptr(), index);
+        }
+        index
     }
 
     fn step(&mut self, field: &str, step: &table::Middleware) -> Option<Step> {
@@ -195,15 +232,15 @@ impl<'a> Builder<'a> {
             table::Action::Custom { name, config } => self.custom(field, name, config),
             table::Action::Insert(insert) => {
                 let database = self.database(field)?;
-                Some(Action::Sql(Box::new(handler::Sql::insert(insert, database))))
+                Some(Action::Sql(Arc::new(handler::Sql::insert(insert, database))))
             }
             table::Action::Statement(statement) => {
                 let database = self.database(field)?;
-                Some(Action::Sql(Box::new(handler::Sql::statement(statement, database))))
+                Some(Action::Sql(Arc::new(handler::Sql::statement(statement, database))))
             }
             table::Action::Http(http) => {
                 let keeps = it.result_name.is_some();
-                Some(Action::Http(Box::new(handler::Http::new((**http).clone(), keeps))))
+                Some(Action::Http(Arc::new(handler::Http::new((**http).clone(), keeps))))
             }
         }
     }

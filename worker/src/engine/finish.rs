@@ -1,15 +1,18 @@
 //! From the chain's outcome to one that is final.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use tokio::time::sleep;
 
-use super::{Compiled, chain};
+use super::{
+    Compiled, chain,
+    local::{Here, Seat},
+};
 use crate::{
+    begun::Begun,
     dead_letter,
     journal::{Handling, Journal},
     message::{Message, Received},
-    metrics::RouteCells,
     outcome::{Failure, Final, FinalOutcome, Outcome, class},
     retry::Retry,
 };
@@ -17,22 +20,64 @@ use crate::{
 /// A discarded message is logged, then only each so many of its route.
 const LOG_EACH: u64 = 1000;
 
-/// Runs a message to its end.
-///
-/// Futures are moved when they are first waited for: what seldom happens is on the heap, so that what always happens is small.
-pub(super) async fn handle(
-    route: &Arc<Compiled>,
-    cells: &Arc<RouteCells>,
+/// What is left of a message that waits.
+pub(crate) struct Rest {
+    seat: Seat,
+    received: Arc<Received>,
+    first: First,
+}
+
+/// How far it came at once.
+enum First {
+    /// Not begun: the journal is asked first.
+    Not(Message),
+    Failed(Failure),
+    Waits(chain::Rest),
+}
+
+/// Begins to handle a message, on to its end where nothing has to be waited for.
+pub(super) fn begin(
+    here: Here<'_>,
+    received: Arc<Received>,
     message: Message,
-) -> Final {
-    let received = Arc::clone(message.received());
-    let outcome = match settle(route, cells, message, &received).await {
+) -> Begun<Final, Rest> {
+    let first = if here.shared().journal.watching().is_some() {
+        First::Not(message)
+    } else {
+        match run(here, message) {
+            Begun::Ended(Outcome::Failed(failure)) => First::Failed(failure),
+            Begun::Ended(outcome) => return Begun::Ended(conclude(outcome, &received)),
+            Begun::Waits(rest) => First::Waits(rest),
+        }
+    };
+    Begun::Waits(Rest { seat: here.seat(), received, first })
+}
+
+impl Rest {
+    /// Waits until the outcome is final.
+    ///
+    /// Futures are moved when they are first waited for: what seldom happens is on the heap, so that what waits is small.
+    pub(crate) async fn end(self) -> Final {
+        let Self { seat, received, first } = self;
+        match settle(seat.here(), &received, first).await {
+            Outcome::Failed(failure) => {
+                let outcome = Box::pin(give_up(seat.here(), &received, &failure)).await;
+                Final { outcome, attempts: received.progress.attempts.load(Relaxed) }
+            }
+            outcome => conclude(outcome, &received),
+        }
+    }
+}
+
+fn conclude(outcome: Outcome, received: &Received) -> Final {
+    let outcome = match outcome {
         Outcome::Done => FinalOutcome::Done,
         Outcome::Dropped(reason) => FinalOutcome::Dropped(reason),
         Outcome::Rejected(reason) => FinalOutcome::Rejected(reason),
-        Outcome::Failed(failure) => Box::pin(give_up(route, &received, &failure)).await,
+        // Whoever has a failure gives it up.
+        Outcome::Failed(failure) => FinalOutcome::Discarded(failure.class),
     };
-    Final { outcome, attempts: received.progress.attempts.load(Ordering::Relaxed) }
+    Final { outcome, attempts: received.progress.attempts.load(Relaxed) }
 }
 
 /// After crashes: waits for the message's turn.
@@ -58,49 +103,61 @@ async fn permit(
     Ok(handling)
 }
 
-/// Runs the chain. A handler's failure comes back when its retries are used up; a failure of the
+/// Begins the chain. A message that has expired is not tried.
+fn run(here: Here<'_>, message: Message) -> Begun<Outcome, chain::Rest> {
+    if message.has_expired() {
+        return Begun::Ended(Outcome::Dropped(class::EXPIRED));
+    }
+    match message.payload().check() {
+        Ok(()) => chain::begin(here, 0, message),
+        Err(error) => Begun::Ended(Outcome::Failed(error.into())),
+    }
+}
+
+/// Goes on. A handler's failure comes back when its retries are used up; a failure of the
 /// middleware itself is retried here, from the message as it came: finished handlers are not run again.
-/// A message that has expired is not tried, or not again.
-async fn settle(
-    route: &Arc<Compiled>,
-    cells: &Arc<RouteCells>,
-    message: Message,
-    received: &Arc<Received>,
-) -> Outcome {
-    let _until_the_end = match route.shared.journal.watching() {
-        None => None,
-        Some(journal) => match Box::pin(permit(journal, route, received)).await {
-            Ok(handling) => Some(handling),
-            Err(failure) => return Outcome::Failed(failure),
-        },
-    };
-    let mut retry = Retry::new(route.shared.max_attempts, &route.shared.health);
-    let mut next = Some(message);
-    loop {
-        if received.has_expired() {
-            return Outcome::Dropped(class::EXPIRED);
+async fn settle(here: Here<'_>, received: &Arc<Received>, first: First) -> Outcome {
+    let (shared, mut _until_the_end) = (here.shared(), None);
+    let mut outcome = match first {
+        First::Failed(failure) => Outcome::Failed(failure),
+        First::Waits(rest) => rest.end().await,
+        First::Not(message) => {
+            if let Some(journal) = shared.journal.watching() {
+                match Box::pin(permit(journal, here.route(), received)).await {
+                    Ok(handling) => _until_the_end = Some(handling),
+                    Err(failure) => return Outcome::Failed(failure),
+                }
+            }
+            run_to_end(here, message).await
         }
-        let message = next.take().unwrap_or_else(|| Message::again(Arc::clone(received)));
-        let outcome = match message.payload().check() {
-            Ok(()) => chain::run(route, cells, 0, message).await,
-            Err(error) => Outcome::Failed(error.into()),
-        };
+    };
+    let mut retry = Retry::new(shared.max_attempts, &shared.health);
+    loop {
         let Outcome::Failed(failure) = outcome else { return outcome };
         match retry.pause(failure) {
             Ok(pause) => sleep(pause).await,
             Err(failure) => {
-                received.progress.attempts.fetch_max(failure.attempts, Ordering::Relaxed);
+                received.progress.tried(failure.attempts);
                 return Outcome::Failed(failure);
             }
         }
-        route.counters.retries.up();
-        cells.retried();
+        here.route().counters.retries.up();
+        here.cells().retried();
+        outcome = run_to_end(here, Message::again(Arc::clone(received))).await;
     }
 }
 
-async fn give_up(route: &Compiled, received: &Received, failure: &Failure) -> FinalOutcome {
+async fn run_to_end(here: Here<'_>, message: Message) -> Outcome {
+    match run(here, message) {
+        Begun::Ended(outcome) => outcome,
+        Begun::Waits(rest) => rest.end().await,
+    }
+}
+
+async fn give_up(here: Here<'_>, received: &Received, failure: &Failure) -> FinalOutcome {
+    let route = here.route();
     if let Some(topic) = &route.dead_letter {
-        dead_letter::publish(topic, route, received, failure).await;
+        dead_letter::publish(topic, here, received, failure).await;
         return FinalOutcome::DeadLettered(failure.class);
     }
     let before = route.counters.discarded.up();

@@ -1,62 +1,93 @@
 //! The handlers of a route, in order, each tried until it is done or given up.
 
-use std::{
-    future::poll_fn,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::atomic::Ordering,
-    task::Poll,
-};
+use std::sync::atomic::Ordering::Relaxed;
 
-use futures::FutureExt as _;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::{Compiled, chain::panicked};
+use super::{
+    chain::{guard, guarded},
+    local::Here,
+};
 use crate::{
-    handler,
+    begun::{self, Begun},
+    clock,
+    handler::{self, Attempt},
     message::Message,
-    metrics::RouteCells,
     outcome::{Failure, Outcome, class},
     retry::Retry,
 };
 
-/// Runs the handlers that are not finished yet.
-pub(super) async fn run(route: &Compiled, cells: &RouteCells, message: &Message) -> Outcome {
-    let progress = &message.progress;
-    let first = progress.finished.load(Ordering::Relaxed);
-    for (index, handler) in route.handlers.iter().enumerate().skip(first) {
-        match persist(route, cells, handler, message).await {
-            Outcome::Done => progress.finished.store(index + 1, Ordering::Relaxed),
-            other => return other,
-        }
+/// An attempt that was begun before.
+enum First {
+    Failed(Failure),
+    Waits(Attempt, Instant),
+}
+
+/// What is left of handlers that wait: those from the `from`-th on, which has been tried once.
+pub(super) struct Rest {
+    message: Message,
+    from: usize,
+    first: First,
+}
+
+/// Begins the handlers that are not finished yet.
+pub(super) fn begin(here: Here<'_>, message: Message) -> Begun<Outcome, Rest> {
+    let finished = message.progress.finished.load(Relaxed);
+    for (from, handler) in here.route().handlers.iter().enumerate().skip(finished) {
+        let first = match attempt(here, handler, &message, 1) {
+            Begun::Ended(Outcome::Done) => {
+                message.progress.finished.store(from + 1, Relaxed);
+                continue;
+            }
+            Begun::Ended(Outcome::Failed(failure)) => First::Failed(failure),
+            Begun::Ended(outcome) => return Begun::Ended(outcome),
+            Begun::Waits((work, started)) => First::Waits(work, started),
+        };
+        return Begun::Waits(Rest { message, from, first });
     }
-    Outcome::Done
+    Begun::Ended(Outcome::Done)
+}
+
+impl Rest {
+    /// Waits for the end of the last handler, or of the first that fails.
+    pub(super) async fn end(self, here: Here<'_>) -> Outcome {
+        let Self { message, from, first } = self;
+        let mut first = Some(first);
+        for (index, handler) in here.route().handlers.iter().enumerate().skip(from) {
+            match persist(here, handler, &message, first.take()).await {
+                Outcome::Done => message.progress.finished.store(index + 1, Relaxed),
+                other => return other,
+            }
+        }
+        Outcome::Done
+    }
 }
 
 /// Tries one handler until it ends in something else than a failure that may pass.
 async fn persist(
-    route: &Compiled,
-    cells: &RouteCells,
+    here: Here<'_>,
     handler: &handler::Compiled,
     message: &Message,
+    mut first: Option<First>,
 ) -> Outcome {
-    let shared = &route.shared;
+    let shared = here.shared();
     let mut retry = Retry::new(shared.max_attempts, &shared.health);
     loop {
-        if message.has_expired() {
-            return Outcome::Dropped(class::EXPIRED);
-        }
-        message.progress.attempts.fetch_max(retry.attempts(), Ordering::Relaxed);
-        let started = Instant::now();
-        let outcome = attempt(route, handler, message, started).await;
-        if !message.progress.is_skipped(handler.index()) {
-            cells.handled(handler.index(), started.elapsed());
-        }
+        let begun = match first.take() {
+            Some(First::Failed(failure)) => Begun::Ended(Outcome::Failed(failure)),
+            Some(First::Waits(work, started)) => Begun::Waits((work, started)),
+            None => attempt(here, handler, message, retry.attempts()),
+        };
+        let outcome = match begun {
+            Begun::Ended(outcome) => outcome,
+            Begun::Waits((work, started)) => wait(here, handler, message, work, started).await,
+        };
         let failure = match outcome {
             Outcome::Failed(failure) => failure,
             outcome => return outcome,
         };
         tracing::debug!(
-            route = &*route.info.name,
+            route = &**message.route(),
             handler = handler.kind(),
             class = failure.class,
             attempt = retry.attempts(),
@@ -66,38 +97,55 @@ async fn persist(
             Ok(pause) => sleep(pause).await,
             Err(failure) => return Outcome::Failed(failure),
         }
-        cells.retried();
-        route.counters.retries.up();
+        here.cells().retried();
+        here.route().counters.retries.up();
     }
 }
 
-/// One attempt: bounded in time, and a panic stays inside.
-async fn attempt(
-    route: &Compiled,
+/// Begins the `number`-th attempt. A panic stays inside. A message that has expired is not tried.
+fn attempt(
+    here: Here<'_>,
     handler: &handler::Compiled,
     message: &Message,
-    started: Instant,
-) -> Outcome {
-    let Ok(work) = catch_unwind(AssertUnwindSafe(|| handler.begin(message, route))) else {
-        return Outcome::Failed(panicked());
-    };
-    let mut work = AssertUnwindSafe(work).catch_unwind();
-    // Most are done at once, and need no timer.
-    let first = poll_fn(|cx| Poll::Ready(work.poll_unpin(cx))).await;
-    let result = match first {
-        Poll::Ready(ended) => Ok(ended),
-        Poll::Pending => timeout_at(started + route.shared.timeout, work).await,
-    };
-    match result {
-        Ok(Ok(outcome)) => outcome,
-        Ok(Err(_)) => Outcome::Failed(panicked()),
-        Err(_) => Outcome::Failed(timed_out(route, handler)),
+    number: u32,
+) -> Begun<Outcome, (Attempt, Instant)> {
+    if message.has_expired() {
+        return Begun::Ended(Outcome::Dropped(class::EXPIRED));
     }
+    message.progress.tried(number);
+    let started = clock::recent();
+    let outcome = match guarded(|| begun::begin(handler.begin(message, here))) {
+        Ok(Begun::Waits(work)) => return Begun::Waits((work, started)),
+        Ok(Begun::Ended(outcome)) => outcome,
+        Err(failure) => Outcome::Failed(failure),
+    };
+    count(here, handler, message, started);
+    Begun::Ended(outcome)
 }
 
-fn timed_out(route: &Compiled, handler: &handler::Compiled) -> Failure {
-    let seconds = route.shared.timeout.as_secs_f32();
-    let words = format!("the {} handler took longer than {seconds} s", handler.kind());
-    let (kind, class) = handler.on_timeout();
-    Failure::new(kind, class, words)
+/// Waits for the end of an attempt, as long as it may take.
+async fn wait(
+    here: Here<'_>,
+    handler: &handler::Compiled,
+    message: &Message,
+    work: Attempt,
+    started: Instant,
+) -> Outcome {
+    let timeout = here.shared().timeout;
+    let ended = timeout_at(started + timeout, guard(work)).await;
+    let outcome = ended.unwrap_or_else(|_| {
+        let words =
+            format!("the {} handler took longer than {} s", handler.kind(), timeout.as_secs_f32());
+        let (kind, class) = handler.on_timeout();
+        Outcome::Failed(Failure::new(kind, class, words))
+    });
+    count(here, handler, message, started);
+    outcome
+}
+
+/// An attempt has ended.
+fn count(here: Here<'_>, handler: &handler::Compiled, message: &Message, started: Instant) {
+    if !message.progress.is_skipped(handler.index()) {
+        here.cells().handled(handler.index(), clock::now() - started);
+    }
 }

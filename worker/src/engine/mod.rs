@@ -19,6 +19,7 @@ mod build;
 mod chain;
 mod finish;
 mod handlers;
+mod local;
 mod order;
 #[cfg(test)]
 mod tests;
@@ -31,11 +32,16 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use bytes::{Bytes, BytesMut};
 use routemq_crds::{problem::Problem, table::Table, template::TopicTemplate};
-use routemq_mqtt::Publish;
+use routemq_mqtt::{Arrival, Publish};
+use smallvec::SmallVec;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 pub use chain::Next;
+pub(crate) use finish::Rest;
+pub(crate) use local::{Books, Here, Local};
+pub(crate) use order::topic_hash;
 
 use crate::{
     database::Database,
@@ -43,7 +49,7 @@ use crate::{
     handler,
     health::Health,
     journal::Journal,
-    message::{Message, Received, RouteInfo},
+    message::{Head, Message, Origin, Part, Parts, Received, RouteInfo},
     metrics::RouteCells,
     middleware::Step,
     outbox::Outbox,
@@ -68,11 +74,17 @@ pub struct Engine {
 struct Inner {
     table: Arc<Table>,
     matcher: Arc<Matcher>,
-    routes: Vec<Arc<Compiled>>,
+    /// Steps before the handlers; this worker's own where they remember something.
+    chains: Vec<Chain>,
+    routes: Arc<[Compiled]>,
+    infos: Arc<[RouteInfo]>,
     /// By route: the subscription identifier of its filter.
-    identifiers: Vec<u32>,
+    identifiers: Arc<[u32]>,
     shared: Arc<Shared>,
 }
+
+/// The steps before the handlers of a route, or of several.
+type Chain = Arc<[Arc<Step>]>;
 
 /// A topic's route.
 #[derive(Clone, Debug)]
@@ -83,6 +95,13 @@ pub(crate) struct Found {
     pub(crate) captures: Captures,
 }
 
+impl Found {
+    /// There are fewer routes than that.
+    pub(crate) fn index(&self) -> u32 {
+        u32::try_from(self.route).unwrap_or(u32::MAX)
+    }
+}
+
 /// A table of many routes takes milliseconds to take apart: not on a task that messages wait for.
 impl Drop for Inner {
     fn drop(&mut self) {
@@ -91,7 +110,9 @@ impl Drop for Inner {
         }
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let parts = (
-                std::mem::take(&mut self.routes),
+                std::mem::take(&mut self.chains),
+                Arc::clone(&self.routes),
+                Arc::clone(&self.infos),
                 Arc::clone(&self.table),
                 Arc::clone(&self.matcher),
             );
@@ -176,31 +197,21 @@ pub(crate) struct Shared {
     pub(crate) order_by: Option<order::OrderBy>,
 }
 
-/// One route, ready to run.
+/// One route, ready to run. What every message of the route needs stands together.
 #[derive(Debug)]
 pub(crate) struct Compiled {
-    pub(crate) info: Arc<RouteInfo>,
-    pub(crate) steps: Vec<Arc<Step>>,
-    pub(crate) handlers: Arc<[handler::Compiled]>,
+    /// Index into the worker's chains.
+    pub(crate) chain: u32,
+    /// Most routes have one.
+    pub(crate) handlers: SmallVec<[handler::Compiled; 1]>,
     pub(crate) dead_letter: Option<TopicTemplate>,
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) counters: Arc<RouteCounters>,
+    pub(crate) counters: RouteCounters,
 }
 
-impl Compiled {
-    fn for_another_worker(&self) -> Self {
-        let steps = self.steps.iter();
-        Self {
-            info: Arc::clone(&self.info),
-            steps: steps
-                .map(|step| step.afresh().map_or_else(|| Arc::clone(step), Arc::new))
-                .collect(),
-            handlers: Arc::clone(&self.handlers),
-            dead_letter: self.dead_letter.clone(),
-            shared: Arc::clone(&self.shared),
-            counters: Arc::clone(&self.counters),
-        }
-    }
+/// The same steps, with nothing remembered.
+fn afresh(chain: &Chain) -> Chain {
+    let afresh = |step: &Arc<Step>| step.afresh().map_or_else(|| Arc::clone(step), Arc::new);
+    chain.iter().map(afresh).collect()
 }
 
 /// What a route's messages went through, beyond their outcome. Counted from the engine's start.
@@ -299,12 +310,13 @@ impl Engine {
     #[must_use]
     pub fn for_another_worker(&self) -> Self {
         let inner = &self.inner;
-        let routes = inner.routes.iter().map(|route| Arc::new(route.for_another_worker()));
         let inner = Inner {
             table: Arc::clone(&inner.table),
             matcher: Arc::clone(&inner.matcher),
-            routes: routes.collect(),
-            identifiers: inner.identifiers.clone(),
+            chains: inner.chains.iter().map(afresh).collect(),
+            routes: Arc::clone(&inner.routes),
+            infos: Arc::clone(&inner.infos),
+            identifiers: Arc::clone(&inner.identifiers),
             shared: Arc::clone(&inner.shared),
         };
         Self { inner: Arc::new(inner) }
@@ -316,7 +328,7 @@ impl Engine {
     /// The message itself, where no route matches.
     pub fn admit(&self, publish: Publish, received_at: SystemTime) -> Result<Message, Publish> {
         match self.find(&publish.topic) {
-            Some(found) => Ok(Message::again(self.receive(publish, received_at, found))),
+            Some(found) => Ok(Message::again(self.receive_alone(publish, received_at, found))),
             None => Err(publish),
         }
     }
@@ -333,43 +345,58 @@ impl Engine {
         self.inner.identifiers.get(route).copied().unwrap_or(0)
     }
 
-    /// The message of what [`Self::find`] found for its topic.
-    pub(crate) fn receive(
-        &self,
-        publish: Publish,
-        received_at: SystemTime,
-        found: Found,
-    ) -> Arc<Received> {
-        let route = Arc::clone(&self.inner.routes[found.route].info);
-        Arc::new(Received::new(publish, received_at, route, found.captures))
+    /// What the messages of one read have in common.
+    pub(crate) fn origin(&self, read: Bytes, arrived: SystemTime) -> Arc<Origin> {
+        Arc::new(Origin { read, arrived, routes: Arc::clone(&self.inner.infos) })
+    }
+
+    /// A message that came by itself: its topic and its payload are copied into one piece.
+    fn receive_alone(&self, publish: Publish, at: SystemTime, found: Found) -> Arc<Received> {
+        let mut read = BytesMut::with_capacity(publish.topic.len() + publish.payload.len());
+        read.extend_from_slice(publish.topic.as_bytes());
+        read.extend_from_slice(&publish.payload);
+        let read = read.freeze();
+        let (topic, payload) = read.split_at(publish.topic.len());
+        let parts = Parts {
+            topic: Part::of(&read, topic),
+            payload: Part::of(&read, payload),
+            head: Head::from(publish),
+            route: found.index(),
+            captures: found.captures,
+        };
+        Arc::new(Received::new(&self.origin(read, at), parts))
     }
 
     /// Messages with the same key are handled in order: the hash of `orderBy`, by default of the topic.
     /// Where `orderBy` cannot be evaluated the topic stands in; the message fails later, in its handlers or not at all.
     pub fn order_key(&self, message: &Message) -> u64 {
-        self.key(message.received())
+        let received = message.received();
+        let whole = || Arc::clone(received);
+        order::key(&self.inner.shared, order::Looks::of(received), whole)
     }
 
-    pub(crate) fn key(&self, received: &Arc<Received>) -> u64 {
-        order::key(&self.inner.shared, received)
+    /// The same for one that is on its way.
+    pub(crate) fn key(&self, arrival: &Arrival<'_>, found: &Found, at: SystemTime) -> u64 {
+        let looks = order::Looks {
+            topic: arrival.topic,
+            params: &self.inner.infos[found.route].params,
+            captures: &found.captures,
+        };
+        let whole = || self.receive_alone(arrival.clone().into_publish(), at, found.clone());
+        order::key(&self.inner.shared, looks, whole)
     }
 
     /// Does what the spec says is to be done with the message. See the module for what is promised.
     pub async fn handle(&self, message: Message) -> Final {
-        self.handle_counted(message, &Arc::default()).await
-    }
-
-    /// The same, counting attempts and their time in `cells`.
-    pub(crate) fn handle_counted<'a>(
-        &'a self,
-        message: Message,
-        cells: &'a Arc<RouteCells>,
-    ) -> impl Future<Output = Final> + 'a {
-        finish::handle(&self.inner.routes[message.route_index()], cells, message)
+        Local::new(self.clone(), RouteCells::default()).handle(message).await
     }
 
     /// The table that it runs.
     pub fn table(&self) -> &Table {
+        &self.inner.table
+    }
+
+    pub(crate) fn shared_table(&self) -> &Arc<Table> {
         &self.inner.table
     }
 
@@ -384,6 +411,6 @@ impl Engine {
 
     /// The counters of a route, by its index in the table.
     pub fn counters(&self, route: usize) -> Option<&RouteCounters> {
-        self.inner.routes.get(route).map(|route| &*route.counters)
+        self.inner.routes.get(route).map(|route| &route.counters)
     }
 }

@@ -139,7 +139,7 @@ impl FromMessage for Bytes {
 
 impl FromMessage for Topic {
     fn from_message(context: &Context<'_>) -> Result<Self, Rejection> {
-        Ok(Self(context.message.topic_bytes().clone()))
+        Ok(Self(context.message.shared_topic()))
     }
 }
 

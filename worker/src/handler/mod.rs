@@ -8,7 +8,9 @@ mod reply;
 mod sql;
 
 use std::{
+    future::{Ready, ready},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -23,7 +25,7 @@ pub(crate) use reply::Reply;
 pub(crate) use sql::Sql;
 
 use crate::{
-    engine,
+    engine::Here,
     message::Message,
     outcome::{Failure, FailureKind, Outcome, Reason, class},
 };
@@ -43,8 +45,8 @@ pub(crate) enum Action {
     Log(Log),
     Publish(Box<Publish>),
     Reply(Reply),
-    Sql(Box<Sql>),
-    Http(Box<Http>),
+    Sql(Arc<Sql>),
+    Http(Arc<Http>),
     Custom(custom::Custom),
 }
 
@@ -91,97 +93,95 @@ impl Compiled {
     }
 
     /// Begins an attempt.
-    pub(crate) fn begin<'a>(
-        &'a self,
-        message: &'a Message,
-        route: &'a engine::Compiled,
-    ) -> Attempt<'a> {
-        match self.skipped(message, route) {
-            Ok(false) => self.act(message, route).unwrap_or_else(Attempt::failed),
-            Ok(true) => Attempt::Ended(Some(Outcome::Done)),
+    pub(crate) fn begin(&self, message: &Message, here: Here<'_>) -> Attempt {
+        match self.skipped(message, here) {
+            Ok(false) => self.act(message, here).unwrap_or_else(Attempt::failed),
+            Ok(true) => Attempt::ended(Outcome::Done),
             Err(failure) => Attempt::failed(failure),
         }
     }
 
-    fn skipped(&self, message: &Message, route: &engine::Compiled) -> Result<bool, Failure> {
+    fn skipped(&self, message: &Message, here: Here<'_>) -> Result<bool, Failure> {
         let Some(when) = &self.when else { return Ok(false) };
-        let skipped = !route.shared.evaluator.condition(when, message)?;
+        let skipped = !here.shared().evaluator.condition(when, message)?;
         if skipped {
-            route.counters.skipped.up();
+            here.route().counters.skipped.up();
             message.progress.skip(self.index);
         }
         Ok(skipped)
     }
 
-    fn act<'a>(
-        &'a self,
-        message: &'a Message,
-        route: &'a engine::Compiled,
-    ) -> Result<Attempt<'a>, Failure> {
-        let shared = &route.shared;
+    fn act(&self, message: &Message, here: Here<'_>) -> Result<Attempt, Failure> {
+        let shared = here.shared();
         Ok(match &self.action {
             Action::Log(log) => {
                 log.run(message, shared)?;
-                Attempt::Ended(Some(Outcome::Done))
+                Attempt::ended(Outcome::Done)
             }
             Action::Publish(publish) => Attempt::Publishes(publish.begin(message, shared)?),
-            Action::Reply(reply) => match reply.begin(message, route)? {
+            Action::Reply(reply) => match reply.begin(message, here)? {
                 Some(confirmation) => Attempt::Publishes(confirmation),
-                None => Attempt::Ended(Some(Outcome::Done)),
+                None => Attempt::ended(Outcome::Done),
             },
-            Action::Sql(sql) => self.answered(message, sql.run(message, shared)),
-            Action::Http(http) => self.answered(message, http.run(message, shared)),
+            Action::Sql(sql) => {
+                let (sql, work) = (Arc::clone(sql), sql.values(message, shared)?);
+                self.answered(message, async move { sql.run(work).await })
+            }
+            Action::Http(http) => {
+                let (http, seat, asks) = (Arc::clone(http), here.seat(), message.clone());
+                let work = async move { http.run(&asks, seat.here().shared()).await };
+                self.answered(message, work)
+            }
             Action::Custom(custom) => {
                 Attempt::Waits(custom.begin(message, &shared.states, &shared.outbox))
             }
         })
     }
 
-    fn answered<'a>(
-        &'a self,
-        message: &'a Message,
-        work: impl Future<Output = Result<Answer, Failure>> + Send + 'a,
-    ) -> Attempt<'a> {
+    /// With what it leaves for later handlers.
+    fn answered(
+        &self,
+        message: &Message,
+        work: impl Future<Output = Result<Answer, Failure>> + Send + 'static,
+    ) -> Attempt {
+        let (received, index) = (Arc::clone(message.received()), self.index);
+        let keeps = self.keeps_result;
         Attempt::Waits(Box::pin(async move {
             match work.await {
-                Ok(answer) => {
-                    self.keep(answer, message);
-                    Outcome::Done
-                }
-                Err(failure) => Outcome::Failed(failure),
+                Ok(Some(value)) if keeps => received.progress.results().push((index, value)),
+                Ok(_) => {}
+                Err(failure) => return Outcome::Failed(failure),
             }
+            Outcome::Done
         }))
-    }
-
-    fn keep(&self, answer: Answer, message: &Message) {
-        if let (true, Some(value)) = (self.keeps_result, answer) {
-            message.progress.results().push((self.index, value));
-        }
     }
 }
 
-/// One attempt of a handler. Small whatever the handler is, because what is waited for is moved: what needs more is on the heap.
-pub(crate) enum Attempt<'a> {
-    /// Taken when it is told.
-    Ended(Option<Outcome>),
+/// One attempt of a handler. It borrows nothing, and is small whatever the handler is: what needs more is on the heap.
+pub(crate) enum Attempt {
+    Ended(Ready<Outcome>),
     /// Done when the broker has the message.
     Publishes(Confirmation),
     /// Anything else.
-    Waits(Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>),
+    Waits(BoxFuture<Outcome>),
 }
 
-impl Attempt<'_> {
+impl Attempt {
+    fn ended(outcome: Outcome) -> Self {
+        Self::Ended(ready(outcome))
+    }
+
     fn failed(failure: Failure) -> Self {
-        Self::Ended(Some(Outcome::Failed(failure)))
+        Self::ended(Outcome::Failed(failure))
     }
 }
 
-impl Future for Attempt<'_> {
+impl Future for Attempt {
     type Output = Outcome;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
         match &mut *self {
-            Self::Ended(outcome) => outcome.take().map_or(Poll::Pending, Poll::Ready),
+            Self::Ended(outcome) => Pin::new(outcome).poll(cx),
             Self::Publishes(confirmation) => Pin::new(confirmation).poll(cx).map(|it| match it {
                 Ok(_) => Outcome::Done,
                 Err(error) => Outcome::Failed(publish::refused(error)),

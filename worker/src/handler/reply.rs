@@ -5,7 +5,7 @@ use routemq_crds::{expression::Expression, template::TopicTemplate};
 use routemq_mqtt::{Confirmation, Outgoing, Properties, QoS};
 
 use super::publish;
-use crate::{engine, message::Message, outcome::Failure};
+use crate::{engine::Here, message::Message, outcome::Failure};
 
 /// The `reply` handler. A response topic with wildcards is no topic (MQTT-3.3.2-14): treated as none.
 #[derive(Debug)]
@@ -28,13 +28,13 @@ impl Reply {
     pub(crate) fn begin(
         &self,
         message: &Message,
-        route: &engine::Compiled,
+        here: Here<'_>,
     ) -> Result<Option<Confirmation>, Failure> {
         let Some(topic) = self.topic(message)? else {
-            route.counters.unanswered.up();
+            here.route().counters.unanswered.up();
             return Ok(None);
         };
-        let shared = &route.shared;
+        let shared = here.shared();
         let user = publish::user_properties(&self.user_properties, message, shared)?;
         let correlation_data = message.properties().and_then(|it| it.correlation_data.clone());
         let properties = Properties { user, correlation_data, ..Properties::default() };

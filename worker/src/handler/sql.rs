@@ -38,10 +38,17 @@ impl Sql {
         Self { values, work: Work::Statement(database.statement(spec)) }
     }
 
+    /// What is written for a message.
+    pub(crate) fn values(
+        &self,
+        message: &Message,
+        shared: &Shared,
+    ) -> Result<Vec<SqlValue>, Failure> {
+        self.values.iter().map(|at| value(at, message, shared)).collect()
+    }
+
     /// A statement leaves its rows, as a list of maps.
-    pub(crate) async fn run(&self, message: &Message, shared: &Shared) -> Result<Answer, Failure> {
-        let values = self.values.iter().map(|at| value(at, message, shared));
-        let values = values.collect::<Result<Vec<_>, _>>()?;
+    pub(crate) async fn run(&self, values: Vec<SqlValue>) -> Result<Answer, Failure> {
         match &self.work {
             Work::Insert(inserter) => inserter.write(values).await.map(|()| None),
             Work::Statement(runner) => {

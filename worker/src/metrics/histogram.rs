@@ -52,11 +52,12 @@ pub(crate) fn add_alone(cell: &AtomicU64, number: u64) {
 }
 
 /// Counts values into buckets. No lock, no allocation: two relaxed additions a value, so that a reader may see one of
-/// them before the other.
+/// them before the other. The sum and the buckets of small values stand in one line of the cache: there may be thousands.
 #[derive(Debug, Default)]
+#[repr(C, align(64))]
 pub(crate) struct Histogram {
-    buckets: [AtomicU64; BOUNDS + 1],
     sum: AtomicU64,
+    buckets: [AtomicU64; BOUNDS + 1],
 }
 
 /// The values of one histogram, or of several of one scale together, as they were when somebody asked.

@@ -9,7 +9,7 @@ use crate::{engine::Next, handler::custom::BoxFuture, message::Message, outcome:
 /// A step around the steps after it. Most are made by [`from_fn`].
 pub trait Middleware: Send + Sync + 'static {
     /// Runs the step; `next.run(message)` runs the rest. `config` is the spec's.
-    fn call(&self, message: Message, next: Next, config: Arc<Value>) -> BoxFuture<Outcome>;
+    fn call(&self, message: Message, next: Next, config: &Arc<Value>) -> BoxFuture<Outcome>;
 }
 
 pub(crate) use Middleware as DynMiddleware;
@@ -66,7 +66,7 @@ where
     F: Fn(Message, Next) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Outcome> + Send + 'static,
 {
-    fn call(&self, message: Message, next: Next, _config: Arc<Value>) -> BoxFuture<Outcome> {
+    fn call(&self, message: Message, next: Next, _config: &Arc<Value>) -> BoxFuture<Outcome> {
         Box::pin((self.0)(message, next))
     }
 }
@@ -76,7 +76,7 @@ where
     F: Fn(Message, Next, Arc<Value>) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Outcome> + Send + 'static,
 {
-    fn call(&self, message: Message, next: Next, config: Arc<Value>) -> BoxFuture<Outcome> {
-        Box::pin((self.0)(message, next, config))
+    fn call(&self, message: Message, next: Next, config: &Arc<Value>) -> BoxFuture<Outcome> {
+        Box::pin((self.0)(message, next, Arc::clone(config)))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    future::ready,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -11,6 +12,7 @@ use tokio::{sync::watch, time::Instant};
 
 use crate::{
     engine::{Next, Shared},
+    handler::BoxFuture,
     message::Message,
     outcome::{Outcome, class},
 };
@@ -73,22 +75,25 @@ impl Dedup {
         Self::new(self.key.clone(), self.seen.window)
     }
 
-    pub(crate) async fn run(&self, message: Message, next: Next, shared: &Shared) -> Outcome {
-        let key: Arc<str> = match shared.evaluator.text(&self.key, &message) {
-            Ok(key) => key.into(),
-            Err(failure) => return Outcome::Failed(failure),
-        };
-        let mut claim = loop {
-            match Seen::claim(&self.seen, &key) {
-                Claimed::Mine(claim) => break claim,
-                Claimed::Seen => return Outcome::Dropped(class::DUPLICATE),
-                Claimed::Busy(mut busy) => while busy.changed().await.is_ok() {},
-            }
-        };
-        let outcome = next.run(message).await;
-        claim.done = matches!(outcome, Outcome::Done);
-        outcome
+    pub(crate) fn run(&self, message: Message, next: Next, shared: &Shared) -> BoxFuture<Outcome> {
+        match shared.evaluator.text(&self.key, &message) {
+            Ok(key) => Box::pin(once(Arc::clone(&self.seen), key.into(), message, next)),
+            Err(failure) => Box::pin(ready(Outcome::Failed(failure))),
+        }
     }
+}
+
+async fn once(seen: Arc<Seen>, key: Arc<str>, message: Message, next: Next) -> Outcome {
+    let mut claim = loop {
+        match Seen::claim(&seen, &key) {
+            Claimed::Mine(claim) => break claim,
+            Claimed::Seen => return Outcome::Dropped(class::DUPLICATE),
+            Claimed::Busy(mut busy) => while busy.changed().await.is_ok() {},
+        }
+    };
+    let outcome = next.run(message).await;
+    claim.done = matches!(outcome, Outcome::Done);
+    outcome
 }
 
 impl Seen {

@@ -10,7 +10,7 @@ pub(crate) mod rate_limit;
 mod transform;
 pub(crate) mod validate;
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use routemq_crds::expression::Expression;
 use serde_json::Value;
@@ -25,6 +25,7 @@ pub(crate) use validate::Validate;
 
 use crate::{
     engine::{Next, Shared},
+    handler::BoxFuture,
     message::Message,
     outcome::{Failure, Outcome, class},
 };
@@ -103,18 +104,11 @@ fn filter(expression: &Expression, message: &Message, shared: &Shared) -> Result
 }
 
 impl Around {
-    pub(crate) fn run<'a>(
-        &'a self,
-        message: Message,
-        next: Next,
-        shared: &'a Shared,
-    ) -> Pin<Box<dyn Future<Output = Outcome> + Send + 'a>> {
+    pub(crate) fn run(&self, message: Message, next: Next, shared: &Shared) -> BoxFuture<Outcome> {
         match self {
             Self::Timeout(limit) => Box::pin(within(*limit, message, next)),
-            Self::Dedup(dedup) => Box::pin(dedup.run(message, next, shared)),
-            Self::Custom { middleware, config } => {
-                middleware.call(message, next, Arc::clone(config))
-            }
+            Self::Dedup(dedup) => dedup.run(message, next, shared),
+            Self::Custom { middleware, config } => middleware.call(message, next, config),
         }
     }
 }

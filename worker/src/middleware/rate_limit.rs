@@ -6,8 +6,8 @@ use std::{
     time::Duration,
 };
 
-use foldhash::{HashMap, quality::RandomState};
-
+use foldhash::quality::RandomState;
+use hashbrown::HashTable;
 use routemq_crds::{
     expression::Expression,
     v1alpha1::{RateLimitAction, RateLimitScope},
@@ -16,13 +16,18 @@ use tokio::time::Instant;
 
 use super::Entered;
 use crate::{
-    engine::Shared,
+    clock,
+    engine::{self, Shared},
     message::Message,
     outcome::{Failure, Outcome, class},
 };
 
-/// Keys that are remembered at most. Beyond it the keys unseen for longest start afresh.
-const MAX_KEYS: usize = 65_536;
+/// Keys that are remembered at most, by an expression. Beyond it those that are nearest to their full limit start afresh.
+const MOST_KEYS: usize = 65_536;
+/// The same for topics, of all routes that share the limit.
+const MOST_TOPICS: usize = 1 << 20;
+/// Each has its share of the keys.
+const SHARDS: usize = 16;
 
 /// The `rateLimit` middleware.
 #[derive(Debug)]
@@ -30,28 +35,39 @@ pub(crate) struct RateLimit {
     rate: Rate,
     key: Option<Expression>,
     action: RateLimitAction,
+    /// Seeded anew in each process, so that nobody can choose keys that collide.
     hasher: RandomState,
-    buckets: Mutex<Buckets>,
+    /// What [`Ticks`] are counted from.
+    start: Instant,
+    /// Topics are dealt out as lanes are: two lanes do not meet in one shard.
+    shards: Box<[Mutex<Buckets>; SHARDS]>,
 }
 
-/// How fast a bucket fills, in whole numbers: a nanosecond adds `limit` parts, a message costs `per` parts.
+/// 64ths of a nanosecond: a rate of millions a second is kept to a thousandth of a percent, for nine years.
+type Ticks = u64;
+const TICKS: u128 = 64;
+
+/// How fast a bucket fills.
 #[derive(Clone, Copy, Debug)]
 struct Rate {
-    limit: i128,
-    per: i128,
-    capacity: i128,
+    /// Until a message's worth is there again.
+    interval: Ticks,
+    /// Until an empty bucket is full.
+    capacity: Ticks,
+}
+
+/// A bucket is known by when it will be full: less is not needed to tell how much is in it (the generic cell rate algorithm,
+/// ITU-T I.371).
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    /// A hash already.
+    key: u64,
+    full: Ticks,
 }
 
 #[derive(Debug, Default)]
 struct Buckets {
-    /// The keys are hashes already, seeded anew in each process.
-    by_key: HashMap<u64, Bucket>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Bucket {
-    parts: i128,
-    seen: Instant,
+    by_key: HashTable<Bucket>,
 }
 
 impl RateLimit {
@@ -62,24 +78,28 @@ impl RateLimit {
         key: Option<Expression>,
         action: RateLimitAction,
     ) -> Self {
-        let rate = Rate::new(limit, per, burst);
-        Self { rate, key, action, hasher: RandomState::default(), buckets: Mutex::default() }
+        Self::of(Rate::new(limit, per, burst), key, action)
     }
 
     /// The same limit with full buckets.
     pub(crate) fn afresh(&self) -> Self {
+        Self::of(self.rate, self.key.clone(), self.action)
+    }
+
+    fn of(rate: Rate, key: Option<Expression>, action: RateLimitAction) -> Self {
         Self {
-            rate: self.rate,
-            key: self.key.clone(),
-            action: self.action,
+            rate,
+            key,
+            action,
             hasher: RandomState::default(),
-            buckets: Mutex::default(),
+            start: Instant::now(),
+            shards: Box::default(),
         }
     }
 
     pub(crate) fn enter(&self, message: &Message, shared: &Shared) -> Result<Entered, Failure> {
-        let key = self.key(message, shared)?;
-        let wait = self.take(key, Instant::now());
+        let (shard, key) = self.key(message, shared)?;
+        let wait = self.take(shard, key, clock::recent());
         match (wait, self.action) {
             (Duration::ZERO, _) => Ok(Entered::Continue),
             (wait, RateLimitAction::Delay) => Ok(Entered::Wait(wait)),
@@ -93,72 +113,66 @@ impl RateLimit {
         }
     }
 
-    /// The key's hash, seeded anew in each process so that nobody can choose keys that collide.
-    fn key(&self, message: &Message, shared: &Shared) -> Result<u64, Failure> {
-        Ok(match &self.key {
-            Some(at) => self.hasher.hash_one(shared.evaluator.text(at, message)?),
-            None => self.hasher.hash_one(message.topic()),
-        })
+    /// What a key's shard is chosen by, and its hash.
+    fn key(&self, message: &Message, shared: &Shared) -> Result<(u64, u64), Failure> {
+        let Some(at) = &self.key else {
+            let topic = message.topic_bytes();
+            return Ok((engine::topic_hash(topic), self.hasher.hash_one(topic)));
+        };
+        let key = self.hasher.hash_one(shared.evaluator.text(at, message)?);
+        Ok((key, key))
     }
 
     /// Takes a message's worth from the key's bucket; how long until it is there. With `Delay` the
     /// bucket goes into debt, so that those who wait leave one after the other.
-    fn take(&self, key: u64, now: Instant) -> Duration {
-        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        let bucket = buckets.filled(key, now, self.rate);
-        let left = bucket.parts - self.rate.per;
-        if left >= 0 || self.action == RateLimitAction::Delay {
-            bucket.parts = left;
+    fn take(&self, shard: u64, key: u64, now: Instant) -> Duration {
+        let shard = &self.shards[(shard >> 60) as usize % SHARDS];
+        let now = ticks(now.saturating_duration_since(self.start));
+        let most = if self.key.is_some() { MOST_KEYS } else { MOST_TOPICS } / SHARDS;
+        let mut buckets = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        let bucket = buckets.bucket(key, now, most);
+        let full = bucket.full.max(now).saturating_add(self.rate.interval);
+        let wait = (full - now).saturating_sub(self.rate.capacity);
+        if wait == 0 || self.action == RateLimitAction::Delay {
+            bucket.full = full;
         }
-        self.rate.time_for(-left)
+        // Rounded up: after it, a message's worth is there.
+        Duration::from_nanos(wait.div_ceil(TICKS as u64))
     }
+}
+
+fn ticks(time: Duration) -> Ticks {
+    Ticks::try_from(time.as_nanos() * TICKS).unwrap_or(Ticks::MAX)
 }
 
 impl Rate {
     fn new(limit: u32, per: Duration, burst: u32) -> Self {
-        let nanos = i128::try_from(per.as_nanos()).unwrap_or(i128::MAX >> 64).max(1);
-        let capacity = i128::from(burst.max(1)) * nanos;
-        Self { limit: i128::from(limit.max(1)), per: nanos, capacity }
-    }
-
-    /// Rounded up: after it, the parts are there.
-    fn time_for(&self, parts: i128) -> Duration {
-        if parts <= 0 {
-            // The usual case is spared a division of 128 bits.
-            return Duration::ZERO;
-        }
-        let nanos = (parts + self.limit - 1) / self.limit;
-        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
-    }
-
-    fn fill(&self, bucket: Bucket, now: Instant) -> i128 {
-        let elapsed = now.saturating_duration_since(bucket.seen).as_nanos();
-        let added = i128::try_from(elapsed).unwrap_or(i128::MAX >> 64).saturating_mul(self.limit);
-        bucket.parts.saturating_add(added).min(self.capacity)
+        // Rounded up: never more than what is allowed.
+        let interval = (per.as_nanos() * TICKS).div_ceil(u128::from(limit.max(1)));
+        let interval = Ticks::try_from(interval).unwrap_or(Ticks::MAX).max(1);
+        Self { interval, capacity: interval.saturating_mul(burst.max(1).into()) }
     }
 }
 
 impl Buckets {
-    fn filled(&mut self, key: u64, now: Instant, rate: Rate) -> &mut Bucket {
-        if self.by_key.len() >= MAX_KEYS && !self.by_key.contains_key(&key) {
-            self.make_room(now, rate);
+    fn bucket(&mut self, key: u64, now: Ticks, most: usize) -> &mut Bucket {
+        if self.by_key.len() >= most && self.by_key.find(key, |it| it.key == key).is_none() {
+            self.make_room(now, most);
         }
-        let full = Bucket { parts: rate.capacity, seen: now };
-        let bucket = self.by_key.entry(key).or_insert(full);
-        *bucket = Bucket { parts: rate.fill(*bucket, now), seen: now };
-        bucket
+        let entry = self.by_key.entry(key, |it| it.key == key, |it| it.key);
+        entry.or_insert(Bucket { key, full: now }).into_mut()
     }
 
-    /// A full bucket is as good as none. Where all are in use, the eighth that was seen longest ago goes.
-    fn make_room(&mut self, now: Instant, rate: Rate) {
-        self.by_key.retain(|_, bucket| rate.fill(*bucket, now) < rate.capacity);
-        if self.by_key.len() > MAX_KEYS - MAX_KEYS / 8 {
-            let mut seen: Vec<_> = self.by_key.values().map(|bucket| bucket.seen).collect();
-            let (_, edge, _) = seen.select_nth_unstable(MAX_KEYS / 8);
+    /// A full bucket is as good as none. Where all are in use, the eighth that is nearest to be full goes.
+    fn make_room(&mut self, now: Ticks, most: usize) {
+        self.by_key.retain(|bucket| bucket.full > now);
+        if self.by_key.len() > most - most / 8 {
+            let mut full: Vec<_> = self.by_key.iter().map(|bucket| bucket.full).collect();
+            let (_, edge, _) = full.select_nth_unstable(most / 8);
             let edge = *edge;
-            let mut room = MAX_KEYS / 8;
-            self.by_key.retain(|_, bucket| {
-                let gone = bucket.seen <= edge && room > 0;
+            let mut room = most / 8;
+            self.by_key.retain(|bucket| {
+                let gone = bucket.full <= edge && room > 0;
                 room -= usize::from(gone);
                 !gone
             });
@@ -183,7 +197,7 @@ mod tests {
     }
 
     fn passes(limiter: &RateLimit, key: u64, now: Instant) -> bool {
-        limiter.take(key, now).is_zero()
+        limiter.take(key, key, now).is_zero()
     }
 
     #[test]
@@ -220,20 +234,30 @@ mod tests {
     fn delayed_messages_leave_one_after_the_other() {
         let limiter = limiter(2, 1, 1, RateLimitAction::Delay);
         let now = Instant::now();
-        let waits: Vec<_> = (0..4).map(|_| limiter.take(1, now).as_millis()).collect();
+        let waits: Vec<_> = (0..4).map(|_| limiter.take(1, 1, now).as_millis()).collect();
         assert_eq!(waits, [0, 500, 1000, 1500]);
     }
 
     #[test]
-    fn the_table_of_keys_is_bounded() {
-        let limiter = limiter(1, 3600, 1, RateLimitAction::Drop);
-        let start = Instant::now();
-        for key in 0..2 * MAX_KEYS as u64 {
-            limiter.take(key, start + Duration::from_nanos(key));
+    fn the_table_of_keys_is_bounded_and_the_newest_stay() {
+        let mut buckets = Buckets::default();
+        for key in 0..1000 {
+            buckets.bucket(key, key, 64).full = 10_000 + key;
         }
-        let buckets = limiter.buckets.lock().unwrap();
-        assert!(buckets.by_key.len() <= MAX_KEYS);
-        assert!(buckets.by_key.contains_key(&(2 * MAX_KEYS as u64 - 1)), "the newest stays");
+        assert!((56..=64).contains(&buckets.by_key.len()), "{}", buckets.by_key.len());
+        assert!((950..1000).all(|key| buckets.by_key.find(key, |it| it.key == key).is_some()));
+        buckets.bucket(1000, 20_000, 64);
+        assert!(buckets.by_key.len() <= 64);
+    }
+
+    #[test]
+    fn a_bucket_that_was_full_again_is_forgotten_first() {
+        let mut buckets = Buckets::default();
+        buckets.bucket(1, 0, 2).full = 100;
+        buckets.bucket(2, 0, 2).full = 10;
+        buckets.bucket(3, 50, 2);
+        let known = |key: u64| buckets.by_key.find(key, |it| it.key == key).is_some();
+        assert_eq!([1, 2, 3].map(known), [true, false, true]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod encode;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
 use bytes::Bytes;
 use cel::common::value::Val;
@@ -15,7 +15,7 @@ use routemq_crds::{table::PayloadRules, v1alpha1::PayloadFormat};
 pub(crate) use encode::{Encodable, to_bytes};
 
 use crate::{
-    message::Received,
+    message::Slice,
     outcome::{Failure, class},
 };
 
@@ -31,15 +31,14 @@ pub struct Payload {
     rules: PayloadRules,
     source: Source,
     /// Of a changed value, once somebody asked.
-    encoded: OnceLock<Bytes>,
-    value: OnceLock<Result<Decoded, PayloadError>>,
+    encoded: OnceLock<Box<Bytes>>,
+    value: OnceLock<Result<Decoded, Box<PayloadError>>>,
 }
 
-/// Where the bytes are. Those of a message as received stay there: all messages of a read share one count of references,
-/// over which the socket's task and the lanes would contend.
+/// Where the bytes are.
 #[derive(Clone, Debug)]
 enum Source {
-    Received(Arc<Received>),
+    Read(Slice),
     Bytes(Bytes),
     /// Nowhere: the value came first.
     Value,
@@ -87,10 +86,9 @@ impl Payload {
         Self::of(Source::Bytes(bytes), rules)
     }
 
-    /// The payload of a message, by the rules of its route.
-    pub(crate) fn of_received(received: Arc<Received>) -> Self {
-        let rules = received.info().payload;
-        Self::of(Source::Received(received), rules)
+    /// The same, where it was read.
+    pub(crate) fn of_read(bytes: Slice, rules: PayloadRules) -> Self {
+        Self::of(Source::Read(bytes), rules)
     }
 
     fn of(source: Source, rules: PayloadRules) -> Self {
@@ -102,24 +100,37 @@ impl Payload {
     /// # Errors
     /// [`PayloadError::NotEncodable`] for a changed payload.
     pub fn bytes(&self) -> Result<Bytes, PayloadError> {
-        self.view().cloned()
+        match &self.source {
+            Source::Read(slice) => Ok(slice.bytes()),
+            Source::Bytes(bytes) => Ok(bytes.clone()),
+            Source::Value => self.encoded().cloned(),
+        }
     }
 
     /// The same, to be looked at.
-    pub(crate) fn view(&self) -> Result<&Bytes, PayloadError> {
-        if let Some(bytes) = self.raw() {
+    pub(crate) fn view(&self) -> Result<&[u8], PayloadError> {
+        match &self.source {
+            Source::Read(slice) => Ok(slice.view()),
+            Source::Bytes(bytes) => Ok(bytes),
+            Source::Value => self.encoded().map(|bytes| &**bytes),
+        }
+    }
+
+    /// Of a value that came first.
+    fn encoded(&self) -> Result<&Bytes, PayloadError> {
+        if let Some(bytes) = self.encoded.get() {
             return Ok(bytes);
         }
         let bytes = encode::payload(self.decoded()?, self.rules.format)?;
-        Ok(self.encoded.get_or_init(|| bytes))
+        Ok(self.encoded.get_or_init(|| Box::new(bytes)))
     }
 
-    /// The bytes, where there are any.
-    fn raw(&self) -> Option<&Bytes> {
+    /// The bytes that came first.
+    fn raw(&self) -> Option<&[u8]> {
         match &self.source {
-            Source::Received(received) => Some(received.original_payload()),
+            Source::Read(slice) => Some(slice.view()),
             Source::Bytes(bytes) => Some(bytes),
-            Source::Value => self.encoded.get(),
+            Source::Value => None,
         }
     }
 
@@ -129,12 +140,12 @@ impl Payload {
     /// Where it breaks the route's rules.
     pub(crate) fn decoded(&self) -> Result<&(dyn Val + 'static), PayloadError> {
         let decode = || match self.raw() {
-            Some(bytes) => decode::decode(bytes, self.rules),
-            None => Err(PayloadError::NotEncodable { format: "bytes" }),
+            Some(bytes) => decode::decode(bytes, self.rules).map_err(Box::new),
+            None => Err(Box::new(PayloadError::NotEncodable { format: "bytes" })),
         };
         match self.value.get_or_init(decode) {
             Ok(value) => Ok(&**value),
-            Err(error) => Err(error.clone()),
+            Err(error) => Err(PayloadError::clone(error)),
         }
     }
 
@@ -150,7 +161,7 @@ impl Payload {
     /// Whether the route's rules hold that can be checked before anything asks for the content:
     /// the size always, the format where the route insists on one.
     pub(crate) fn check(&self) -> Result<(), PayloadError> {
-        let size = self.raw().map_or(0, Bytes::len);
+        let size = self.raw().map_or(0, <[u8]>::len);
         if size > self.rules.max_bytes {
             return Err(PayloadError::TooLarge { size, limit: self.rules.max_bytes });
         }

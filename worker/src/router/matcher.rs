@@ -78,30 +78,28 @@ impl Search<'_> {
     /// Enters the node's first child from `first` on that takes the next level.
     fn descend(&mut self, node: u32, first: Option<Edge>) -> Option<u32> {
         let rest = self.topic.get(self.at..)?;
-        let level = &rest[..memchr::memchr(b'/', rest.as_bytes()).unwrap_or(rest.len())];
+        let level = &rest[..level_length(rest.as_bytes())];
         let here = self.trie.node(node);
-        let mut next = first;
-        while let Some(edge) = next {
-            if let Some(child) = self.child(node, here, edge, level) {
-                let end = self.at + level.len();
-                if edge != Edge::Literal {
-                    self.captures.push(Span::new(self.at, end)?);
-                    self.empty += usize::from(level.is_empty());
-                }
-                self.at = end + 1;
-                return Some(child);
-            }
-            next = less_specific(edge);
+        let end = self.at + level.len();
+        let first = first?;
+        if first == Edge::Literal
+            && here.has_literals
+            && let Some(child) = self.trie.literal(node, level)
+        {
+            self.at = end + 1;
+            return Some(child);
         }
-        None
-    }
-
-    fn child(&self, node: u32, here: &Node, edge: Edge, level: &str) -> Option<u32> {
-        if edge == Edge::Literal {
-            return here.has_literals.then(|| self.trie.literal(node, level)).flatten();
+        if !here.has_wild || self.is_hidden(node) {
+            return None;
         }
-        let child = here.wild(edge);
-        (child != NONE && !self.is_hidden(node) && accepts(edge, level)).then_some(child)
+        let edges = Edge::WILD.into_iter().filter(|edge| *edge >= first);
+        let (_, child) = edges
+            .map(|edge| (edge, here.wild(edge)))
+            .find(|(edge, child)| *child != NONE && accepts(*edge, level))?;
+        self.captures.push(Span::new(self.at, end)?);
+        self.empty += usize::from(level.is_empty());
+        self.at = end + 1;
+        Some(child)
     }
 
     /// A pattern that starts with a wildcard never matches a `$…` topic (MQTT-4.7.2-1).
@@ -149,6 +147,24 @@ impl Search<'_> {
         }
         Some((here.parent, less_specific(here.edge)))
     }
+}
+
+/// Up to the next slash, or all. Levels are short: eight bytes at a time cost less than the call of what is made for long texts.
+fn level_length(rest: &[u8]) -> usize {
+    const SLASHES: u64 = u64::from_ne_bytes([b'/'; 8]);
+    const LOW: u64 = u64::from_ne_bytes([0x01; 8]);
+    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+    let (words, tail) = rest.as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        // The lowest byte that is zero is marked, whatever is marked above it.
+        let word = u64::from_le_bytes(*word) ^ SLASHES;
+        let zero = word.wrapping_sub(LOW) & !word & HIGH;
+        if zero != 0 {
+            return index * 8 + zero.trailing_zeros() as usize / 8;
+        }
+    }
+    let in_tail = tail.iter().position(|byte| *byte == b'/').unwrap_or(tail.len());
+    words.len() * 8 + in_tail
 }
 
 fn less_specific(edge: Edge) -> Option<Edge> {

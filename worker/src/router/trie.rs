@@ -1,6 +1,6 @@
 //! Patterns by level: an edge consumes one level, so a node is a prefix of patterns.
 
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher as _, Hasher as _};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
@@ -21,6 +21,11 @@ pub(super) enum Edge {
     Any,
 }
 
+impl Edge {
+    /// All but the literal.
+    pub(super) const WILD: [Self; 4] = [Self::Int, Self::Uuid, Self::Float, Self::Any];
+}
+
 #[derive(Debug)]
 pub(super) struct Node {
     pub(super) parent: u32,
@@ -28,6 +33,7 @@ pub(super) struct Node {
     /// Bytes of the literal, for the way back.
     pub(super) literal_length: u16,
     pub(super) has_literals: bool,
+    pub(super) has_wild: bool,
     /// `Int`, `Uuid`, `Float`, `Any`.
     wild: [u32; 4],
     /// Patterns that end here.
@@ -138,6 +144,7 @@ impl Trie {
         let slot = edge as usize - 1;
         if self.nodes[parent as usize].wild[slot] == NONE {
             self.nodes[parent as usize].wild[slot] = self.add(parent, edge, 0);
+            self.nodes[parent as usize].has_wild = true;
         }
         self.nodes[parent as usize].wild[slot]
     }
@@ -160,6 +167,7 @@ impl Node {
             edge,
             literal_length,
             has_literals: false,
+            has_wild: false,
             wild: [NONE; 4],
             ends: NONE,
             tails: NONE,
@@ -173,7 +181,10 @@ impl Node {
 }
 
 fn hash(hasher: &FixedState, parent: u32, text: &str) -> u64 {
-    hasher.hash_one((parent, text))
+    let mut hasher = hasher.build_hasher();
+    hasher.write_u32(parent);
+    hasher.write(text.as_bytes());
+    hasher.finish()
 }
 
 fn edge_of(kind: ParamKind) -> Edge {

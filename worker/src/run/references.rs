@@ -42,7 +42,7 @@ fn of(table: &Table) -> Vec<Reference> {
     let mut wanted = of_broker(table);
     let database = table.database.as_ref().filter(|_| super::database::is_used(table));
     wanted.extend(database.map(|at| key(Kind::Secret, at)));
-    let steps = table.routes.iter().flat_map(|route| &route.middleware);
+    let steps = table.routes.iter().flat_map(|route| route.middleware.iter());
     wanted.extend(steps.filter_map(|step| match step {
         Middleware::ApiKey { keys, .. } => Some(key(Kind::Secret, keys)),
         Middleware::Validate(SchemaSource::ConfigMap(at)) => Some(key(Kind::ConfigMap, at)),

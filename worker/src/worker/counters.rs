@@ -8,9 +8,12 @@ use std::{
     },
 };
 
-use routemq_crds::table::Route;
+use routemq_crds::table::{Route, Table};
 
-use crate::metrics::{Distribution, RouteCells, RouteTotals, Totals, handler_names};
+use crate::{
+    engine::Books,
+    metrics::{Distribution, RouteCells, RouteTotals, Totals, handler_names},
+};
 
 /// The counters of one worker. Each lane counts in cells of its own, so that lanes do not contend.
 #[derive(Debug, Default)]
@@ -43,14 +46,15 @@ type Cells = BTreeMap<(Arc<str>, usize), Vec<Arc<RouteCells>>>;
 #[derive(Debug)]
 pub(crate) struct LaneCells {
     counters: Arc<Counters>,
+    table: Arc<Table>,
     lane: usize,
     cells: Box<[OnceLock<Arc<RouteCells>>]>,
 }
 
-impl LaneCells {
-    /// The cells of the `index`-th route of the table, which is `route`.
-    pub(crate) fn of(&self, index: usize, route: &Route) -> &Arc<RouteCells> {
-        self.cells[index].get_or_init(|| self.counters.cells(self.lane, route))
+impl Books for LaneCells {
+    fn of(&self, index: usize) -> &RouteCells {
+        let make = || self.counters.cells(self.lane, &self.table.routes[index]);
+        self.cells[index].get_or_init(make)
     }
 }
 
@@ -68,10 +72,10 @@ impl Counters {
         }
     }
 
-    /// What `lane` counts of a table with so many routes.
-    pub(crate) fn lane(self: &Arc<Self>, lane: usize, routes: usize) -> LaneCells {
-        let cells = (0..routes).map(|_| OnceLock::new()).collect();
-        LaneCells { counters: Arc::clone(self), lane, cells }
+    /// What `lane` counts of a table.
+    pub(crate) fn lane(self: &Arc<Self>, lane: usize, table: &Arc<Table>) -> LaneCells {
+        let cells = table.routes.iter().map(|_| OnceLock::new()).collect();
+        LaneCells { counters: Arc::clone(self), table: Arc::clone(table), lane, cells }
     }
 
     /// The cells of a route for one lane. A route that comes back goes on counting where it was.
@@ -160,10 +164,10 @@ mod tests {
             (route.received, route.handlers["one"].count())
         };
         assert_eq!(told(&counters), (0, 0));
-        let lane = counters.lane(0, 1);
+        let cells = counters.cells(0, &route);
         for _ in 0..2 {
-            lane.of(0, &route).received();
-            lane.of(0, &route).handled(0, Duration::ZERO);
+            cells.received();
+            cells.handled(0, Duration::ZERO);
         }
         assert_eq!(told(&counters), (2, 2));
     }

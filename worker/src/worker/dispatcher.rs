@@ -18,7 +18,8 @@ use std::{
     time::SystemTime,
 };
 
-use routemq_mqtt::{AckToken, Acks, Delivery, Properties, Publish, Receiver, SessionStatus};
+use bytes::Bytes;
+use routemq_mqtt::{AckToken, Acks, Arrival, Delivery, Receiver, SessionStatus};
 use smallvec::SmallVec;
 use tokio::{
     sync::{mpsc, watch},
@@ -27,12 +28,15 @@ use tokio::{
 
 use super::{
     counters::Counters,
-    handling::{Local, Ready},
+    handling::Ready,
     overlap::{Decision, decide},
     shard::Command,
     tables::Tables,
 };
-use crate::message::Received;
+use crate::{
+    engine::{Found, Local},
+    message::{Head, Part, Parts},
+};
 
 /// QoS 0 messages that may wait in a worker's lanes: beyond it they are dropped and counted.
 const MOST_UNOWED: u64 = 16_384;
@@ -51,7 +55,11 @@ pub(crate) const MOST_UNOWED_MEMORY: u64 = MOST_UNOWED_BYTES + MOST_SHARING * BU
 pub(crate) struct Batch {
     /// Whose table matched them, as the lane sees it.
     pub(crate) local: Arc<Local>,
-    /// When they were read.
+    /// What was read.
+    pub(crate) read: Bytes,
+    /// When.
+    pub(crate) arrived: SystemTime,
+    /// The same, to measure from.
     pub(crate) at: Instant,
     /// In receive order.
     pub(crate) jobs: Vec<Admitted>,
@@ -64,8 +72,10 @@ pub(crate) struct Admitted {
     pub(crate) key: u64,
     /// What is acknowledged in the end.
     pub(crate) token: Option<AckToken>,
+    /// What it lies in, where that is not what the batch's were read into.
+    pub(crate) own: Option<Bytes>,
     /// The message.
-    pub(crate) received: Arc<Received>,
+    pub(crate) parts: Parts,
 }
 
 /// QoS 0 messages that lanes are done with: what the dispatcher has handed out, less this, is waiting.
@@ -91,6 +101,8 @@ struct Feeds {
     lanes: Vec<Feed>,
     /// Whose messages are in them.
     filling: Arc<Ready>,
+    /// What those lie in.
+    read: Bytes,
     /// QoS 0 messages and bytes handed out.
     handed: (u64, u64),
     /// Messages handed out this turn that are owed an acknowledgement.
@@ -158,6 +170,7 @@ impl Dispatcher {
             out: Feeds {
                 lanes: lanes.into_iter().map(feed).collect(),
                 filling: Arc::clone(&tables.current),
+                read: Bytes::new(),
                 handed: (0, 0),
                 owed: 0,
             },
@@ -213,14 +226,14 @@ impl Dispatcher {
         }
     }
 
-    /// A QoS 0 message, where it finds room.
-    fn make_room(&self, turn: Turn, publish: Publish) -> Option<Publish> {
+    /// What becomes of a QoS 0 message; `None`: there is no room for it.
+    fn make_room(&self, turn: Turn, arrival: &Arrival<'_>) -> Option<Room> {
         let messages = self.out.handed.0.saturating_sub(turn.finished.0);
-        let bytes = self.out.handed.1.saturating_sub(turn.finished.1) + publish.size() as u64;
+        let bytes = self.out.handed.1.saturating_sub(turn.finished.1) + arrival.size() as u64;
         if messages >= MOST_UNOWED || (messages > 0 && bytes > MOST_UNOWED_BYTES) {
             return None;
         }
-        Some(if messages < MOST_SHARING { publish } else { publish.detached() })
+        Some(if messages < MOST_SHARING { Room::Shared } else { Room::Apart })
     }
 
     fn tell_lanes(&mut self, command: impl Fn() -> Command<Batch>) {
@@ -231,37 +244,91 @@ impl Dispatcher {
     }
 }
 
+/// Where a message is kept while it waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    /// In the read buffer.
+    Shared,
+    /// By itself.
+    Apart,
+}
+
 impl Feeds {
     fn hand_over(
         &mut self,
         ready: &Arc<Ready>,
-        received: Arc<Received>,
-        token: Option<AckToken>,
-        at: Instant,
+        delivery: Delivery<'_>,
+        found: Found,
+        turn: Turn,
+        room: Room,
     ) {
-        if !Arc::ptr_eq(&self.filling, ready) {
-            self.send_batches(at);
-            self.filling = Arc::clone(ready);
-        }
+        let Delivery { mut arrival, token } = delivery;
+        self.fill(ready, arrival.read, turn);
+        let key = ready.engine.key(&arrival, &found, turn.time);
+        let own = (room == Room::Apart).then(|| arrival.detach());
+        let parts = parts(arrival, own.as_ref(), found);
         if token.is_none() {
             self.handed.0 += 1;
-            self.handed.1 += size(&received);
+            self.handed.1 += parts.size();
         } else {
             self.owed += 1;
         }
-        let key = ready.engine.key(&received);
         let lane = lane_of(key, self.lanes.len());
-        self.lanes[lane].jobs.push(Admitted { key, token, received });
+        self.lanes[lane].jobs.push(Admitted { key, token, own, parts });
     }
 
-    fn send_batches(&mut self, at: Instant) {
+    /// A batch is of one table and of one read.
+    fn fill(&mut self, ready: &Arc<Ready>, read: &Bytes, turn: Turn) {
+        let is_same = self.read.as_ptr() == read.as_ptr() && self.read.len() == read.len();
+        if is_same && Arc::ptr_eq(&self.filling, ready) {
+            return;
+        }
+        self.send_batches(turn);
+        self.filling = Arc::clone(ready);
+        self.read = read.clone();
+    }
+
+    fn send_batches(&mut self, turn: Turn) {
         let feeds = self.lanes.iter_mut().zip(&self.filling.locals);
         for (feed, local) in feeds.filter(|(feed, _)| !feed.jobs.is_empty()) {
             let jobs = Vec::with_capacity(feed.jobs.len());
-            let jobs = std::mem::replace(&mut feed.jobs, jobs);
+            let batch = Batch {
+                local: Arc::clone(local),
+                read: self.read.clone(),
+                arrived: turn.time,
+                at: turn.at,
+                jobs: std::mem::replace(&mut feed.jobs, jobs),
+            };
             // A lane that is gone is one that was stopped: its messages stay with the broker.
-            let _ = feed.lane.send(Command::Run(Batch { local: Arc::clone(local), at, jobs }));
+            let _ = feed.lane.send(Command::Run(batch));
         }
+    }
+
+    /// Nothing is kept of what was read.
+    fn end_turn(&mut self, turn: Turn) {
+        self.send_batches(turn);
+        self.read = Bytes::new();
+    }
+}
+
+/// `own`: a copy of it by itself, topic first.
+fn parts(arrival: Arrival<'_>, own: Option<&Bytes>, found: Found) -> Parts {
+    let (topic, payload) = match own {
+        Some(own) => own.split_at(arrival.topic.len()),
+        None => (arrival.topic.as_bytes(), arrival.payload),
+    };
+    let read = own.unwrap_or(arrival.read);
+    Parts {
+        topic: Part::of(read, topic),
+        payload: Part::of(read, payload),
+        route: found.index(),
+        captures: found.captures,
+        head: Head {
+            qos: arrival.qos,
+            retain: arrival.retain,
+            duplicate: arrival.duplicate,
+            properties: arrival.properties,
+        },
     }
 }
 
@@ -272,19 +339,20 @@ fn lane_of(key: u64, lanes: usize) -> usize {
 }
 
 impl Receiver for Dispatcher {
-    fn deliver(&mut self, delivery: Delivery) {
-        let Delivery { mut publish, token } = delivery;
+    fn deliver(&mut self, delivery: Delivery<'_>) {
         let turn = self.turn();
-        if token.is_none() {
-            let Some(roomy) = self.make_room(turn, publish) else {
-                self.counters.overflow.fetch_add(1, Relaxed);
-                return;
-            };
-            publish = roomy;
-        }
-        let needless = match place(&self.tables, &self.settled, publish, turn.time) {
-            Placed::With(ready, received) => {
-                return self.out.hand_over(ready, received, token, turn.at);
+        let token = delivery.token;
+        let room = if token.is_some() {
+            Room::Shared
+        } else if let Some(room) = self.make_room(turn, &delivery.arrival) {
+            room
+        } else {
+            self.counters.overflow.fetch_add(1, Relaxed);
+            return;
+        };
+        let needless = match place(&self.tables, &self.settled, &delivery.arrival) {
+            Placed::With(ready, found) => {
+                return self.out.hand_over(ready, delivery, found, turn, room);
             }
             Placed::Overlap => &self.counters.overlap,
             Placed::Unmatched => &self.counters.unmatched,
@@ -295,7 +363,7 @@ impl Receiver for Dispatcher {
 
     fn flush(&mut self) {
         if let Some(turn) = self.turn.take() {
-            self.out.send_batches(turn.at);
+            self.out.end_turn(turn);
         }
         if self.out.owed > 0 {
             self.counters.owed.fetch_add(std::mem::take(&mut self.out.owed), Relaxed);
@@ -324,56 +392,37 @@ impl Receiver for Dispatcher {
 
 /// Where a message goes.
 enum Placed<'a> {
-    With(&'a Arc<Ready>, Arc<Received>),
+    With(&'a Arc<Ready>, Found),
     Overlap,
     Unmatched,
 }
 
-fn place<'a>(
-    tables: &'a Tables,
-    settled: &[u32],
-    publish: Publish,
-    time: SystemTime,
-) -> Placed<'a> {
+fn place<'a>(tables: &'a Tables, settled: &[u32], arrival: &Arrival<'_>) -> Placed<'a> {
     if !tables.previous.is_empty() {
-        return place_among(tables, settled, publish, time);
+        return place_among(tables, settled, arrival);
     }
     let engine = &tables.current.engine;
-    let Some(found) = engine.find(&publish.topic) else { return Placed::Unmatched };
+    let Some(found) = engine.find(arrival.topic) else { return Placed::Unmatched };
     let winner = engine.identifier(found.route);
-    match decide(&publish.subscriptions, Some(winner), &[], tables.known(settled)) {
+    match decide(&arrival.subscriptions, Some(winner), &[], tables.known(settled)) {
         Decision::Overlap => Placed::Overlap,
-        _ => Placed::With(&tables.current, engine.receive(publish, time, found)),
+        _ => Placed::With(&tables.current, found),
     }
 }
 
 /// The same while earlier tables are consulted.
-fn place_among<'a>(
-    tables: &'a Tables,
-    settled: &[u32],
-    publish: Publish,
-    time: SystemTime,
-) -> Placed<'a> {
-    let find = |ready: &Arc<Ready>| ready.engine.find(&publish.topic);
+fn place_among<'a>(tables: &'a Tables, settled: &[u32], arrival: &Arrival<'_>) -> Placed<'a> {
+    let find = |ready: &Arc<Ready>| ready.engine.find(arrival.topic);
     let winner = |ready: &Arc<Ready>| Some(ready.engine.identifier(find(ready)?.route));
     let previous: SmallVec<[Option<u32>; 4]> = tables.previous.iter().map(winner).collect();
     let current = winner(&tables.current);
-    let ready = match decide(&publish.subscriptions, current, &previous, tables.known(settled)) {
+    let ready = match decide(&arrival.subscriptions, current, &previous, tables.known(settled)) {
         Decision::Current => &tables.current,
         Decision::Previous(index) => &tables.previous[index],
         Decision::Overlap => return Placed::Overlap,
         Decision::Unmatched => return Placed::Unmatched,
     };
-    match find(ready) {
-        Some(found) => Placed::With(ready, ready.engine.receive(publish, time, found)),
-        None => Placed::Unmatched,
-    }
-}
-
-/// What a QoS 0 message counts for.
-pub(crate) fn size(received: &Received) -> u64 {
-    let properties = received.properties().map_or(0, Properties::size);
-    (received.topic().len() + received.original_payload().len() + properties) as u64
+    find(ready).map_or(Placed::Unmatched, |found| Placed::With(ready, found))
 }
 
 /// The filters whose winner's copy somebody is certain to handle.
@@ -388,7 +437,7 @@ mod tests {
     use routemq_crds::document::Documents;
     use routemq_mqtt::{ConnectionState, FilterState, QoS, SubscriptionIds};
 
-    use super::{Instant, Placed, Publish, Ready, SessionStatus, SystemTime, Tables, place};
+    use super::{Arrival, Bytes, Instant, Placed, Ready, SessionStatus, Tables, place};
     use crate::{
         engine::{Engine, Resources},
         outbox::Outbox,
@@ -440,17 +489,18 @@ mod tests {
     fn routed(tables: &Tables, settled: &[u32], came_by: u32) -> String {
         let mut subscriptions = SubscriptionIds::default();
         subscriptions.push(came_by);
-        let publish = Publish {
-            topic: "d/1".into(),
-            payload: "x".into(),
+        let arrival = Arrival {
+            read: &Bytes::new(),
+            topic: "d/1",
+            payload: b"x",
             qos: QoS::AtLeastOnce,
             retain: false,
             duplicate: false,
             subscriptions,
             properties: None,
         };
-        match place(tables, settled, publish, SystemTime::now()) {
-            Placed::With(_, message) => message.route().to_string(),
+        match place(tables, settled, &arrival) {
+            Placed::With(ready, found) => ready.engine.table().routes[found.route].name.to_string(),
             Placed::Overlap => "overlap".to_owned(),
             Placed::Unmatched => "unmatched".to_owned(),
         }

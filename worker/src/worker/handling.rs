@@ -1,40 +1,26 @@
 //! What a lane's jobs are: messages, handled by the engine that admitted them.
 
 use std::{
-    collections::VecDeque,
     sync::{Arc, atomic::Ordering::Relaxed},
+    vec,
 };
 
 use routemq_mqtt::{AckToken, Acks};
 use tokio::time::Instant;
 
 use super::{
-    counters::{Counters, LaneCells},
-    dispatcher::{Admitted, Batch, Unowed, size},
+    counters::Counters,
+    dispatcher::{Admitted, Batch, Unowed},
     lane::{Entry, Mark, Panicked, Ticket},
     record::{Identity, Observer, Record},
     shard::Work,
 };
 use crate::{
-    engine::Engine,
-    message::{Message, Received},
-    metrics::RouteCells,
+    begun::Begun,
+    engine::{Engine, Local, Rest},
+    message::{Origin, Received},
     outcome::{Final, FinalOutcome, class},
 };
-
-/// An engine as one lane sees it: counted references of the lane's own, so that lanes do not contend.
-#[derive(Debug)]
-pub(crate) struct Local {
-    engine: Arc<Engine>,
-    cells: LaneCells,
-}
-
-impl Local {
-    /// What this lane counts of the `index`-th route.
-    fn cells(&self, index: usize) -> &Arc<RouteCells> {
-        self.cells.of(index, &self.engine.table().routes[index])
-    }
-}
 
 /// A table that was taken up, with what each lane needs of it: made once, because a table may have many routes.
 #[derive(Debug)]
@@ -46,24 +32,17 @@ pub(crate) struct Ready {
 
 impl Ready {
     pub(crate) fn new(engine: Arc<Engine>, counters: &Arc<Counters>, lanes: usize) -> Arc<Self> {
-        let routes = &engine.table().routes;
-        counters.take_up(routes);
-        let local = |lane| {
-            let cells = counters.lane(lane, routes.len());
-            Arc::new(Local { engine: Arc::clone(&engine), cells })
-        };
+        let table = engine.shared_table();
+        counters.take_up(&table.routes);
+        let local = |lane| Local::new((*engine).clone(), counters.lane(lane, table));
         let locals = (0..lanes).map(local).collect();
         Arc::new(Self { engine, locals })
     }
 }
 
-/// A message to handle, and with what.
-pub(crate) type Job = (Arc<Local>, Arc<Received>);
-
-/// Handles one message.
-pub(crate) async fn handle((local, received): Job) -> Final {
-    let cells = local.cells(received.route_index());
-    local.engine.handle_counted(Message::again(received), cells).await
+/// Begins to handle one message.
+pub(crate) fn begin(ticket: &Owed, received: Arc<Received>) -> Begun<Final, Rest> {
+    ticket.local.begin(received)
 }
 
 /// What is owed for a message.
@@ -120,21 +99,6 @@ impl Handling {
         }
     }
 
-    fn entry(&self, local: &Arc<Local>, at: Instant, admitted: Admitted) -> Entry<Owed, Job> {
-        let Admitted { key, token, received } = admitted;
-        let route = received.route_index();
-        local.cells(route).received();
-        let ticket = Owed {
-            token,
-            local: Arc::clone(local),
-            route,
-            at,
-            bytes: if token.is_none() { size(&received) } else { 0 },
-            received: self.observer.as_ref().map(|_| Arc::clone(&received)),
-        };
-        Entry { key, ticket, job: (Arc::clone(local), received) }
-    }
-
     /// What ended this turn is acknowledged now: one look at the clock for all of it.
     fn deliver(&mut self) {
         if self.ended.is_empty() {
@@ -155,15 +119,54 @@ impl Handling {
     }
 }
 
+/// Messages of one read, each made when its turn comes.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    local: Arc<Local>,
+    origin: Arc<Origin>,
+    at: Instant,
+    is_observed: bool,
+    jobs: vec::IntoIter<Admitted>,
+}
+
+impl Iterator for Opened {
+    type Item = Entry<Owed, Arc<Received>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let Admitted { key, token, own, parts } = self.jobs.next()?;
+        let bytes = if token.is_none() { parts.size() } else { 0 };
+        let received = Arc::new(match own {
+            None => Received::new(&self.origin, parts),
+            Some(own) => {
+                let origin = self.local.engine().origin(own, self.origin.arrived);
+                Received::new(&origin, parts)
+            }
+        });
+        let route = received.route_index();
+        self.local.cells(route).received();
+        let ticket = Owed {
+            token,
+            local: Arc::clone(&self.local),
+            route,
+            at: self.at,
+            bytes,
+            received: self.is_observed.then(|| Arc::clone(&received)),
+        };
+        Some(Entry { key, ticket, job: received })
+    }
+}
+
 impl Work for Handling {
     type Batch = Batch;
+    type Open = Opened;
     type Ticket = Owed;
-    type Job = Job;
+    type Job = Arc<Received>;
     type Output = Final;
 
-    fn open(&mut self, batch: Batch, into: &mut VecDeque<Entry<Owed, Job>>) {
-        let Batch { local, at, jobs } = batch;
-        into.extend(jobs.into_iter().map(|admitted| self.entry(&local, at, admitted)));
+    fn open(&mut self, batch: Batch) -> Opened {
+        let Batch { local, read, arrived, at, jobs } = batch;
+        let origin = local.engine().origin(read, arrived);
+        Opened { local, origin, at, is_observed: self.observer.is_some(), jobs: jobs.into_iter() }
     }
 
     fn finished(&mut self, ticket: Owed, result: Result<Final, Panicked>) {
@@ -209,7 +212,7 @@ impl Ticket for Owed {
 /// The engine catches panics of custom code. One that gets here is a fault of ours: the message cannot be handled
 /// by trying again, and unacknowledged it would hold up all messages after it.
 fn after_panic(ticket: &Owed, panicked: &Panicked) -> Final {
-    let route = ticket.local.engine.table().routes.get(ticket.route).map(|route| &route.name);
+    let route = ticket.local.engine().table().routes.get(ticket.route).map(|route| &route.name);
     tracing::error!(route = ?route, panic = %panicked.0, "handling panicked, message discarded");
     Final { outcome: FinalOutcome::Discarded(class::PANIC), attempts: 1 }
 }

@@ -8,9 +8,9 @@
 //!   or dropped with the lane.
 //!
 //! # Cost
-//! A job that need not wait is polled where it is pushed: no task, no entry in the map of busy keys,
-//! and the box that holds its future is used again. One that waits takes a place that is used again, too
-//! (`futures-buffered`: no allocation for each job that waits). Keys without a job take no memory.
+//! A job that need not wait is done where it is pushed: no task, no future, no entry in the map of busy keys. The future of one
+//! that waits takes a box that is used again, and a place that is used again, too (`futures-buffered`: no allocation for each job
+//! that waits). Keys without a job take no memory.
 //!
 //! Owned by one task (see `shard`), so there is no lock.
 
@@ -20,11 +20,13 @@ use std::{
     hash::{BuildHasherDefault, Hasher},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
 };
 
 use futures::StreamExt as _;
 use futures_buffered::FuturesUnordered;
+
+use crate::begun::Begun;
 
 /// Where a job stands in the order in which acknowledgements are owed: connection, then delivery.
 pub(crate) type Mark = (u32, u64);
@@ -53,9 +55,10 @@ pub(crate) struct Panicked(pub(crate) String);
 /// A job that has ended: its ticket, and what its future gave.
 pub(crate) type Finished<T, R> = (T, Result<R, Panicked>);
 
-/// Runs jobs; `start` makes a job's future.
-pub(crate) struct Lane<T, J, F, S> {
-    start: S,
+/// Runs jobs: `begin` begins one, `wait` makes a future of one that waits.
+pub(crate) struct Lane<T, J, F, B, W> {
+    begin: B,
+    wait: W,
     limit: usize,
     /// Keys with a job under way or runnable, and the jobs that wait behind it.
     busy: HashMap<u64, VecDeque<Entry<T, J>>, BuildHasherDefault<KeyHasher>>,
@@ -83,11 +86,18 @@ struct Parked<T, F> {
 
 // === impl Lane ===
 
-impl<T: Ticket, J, F: Future, S: FnMut(J) -> F> Lane<T, J, F, S> {
+impl<T, J, F, R, B, W> Lane<T, J, F, B, W>
+where
+    T: Ticket,
+    F: Future,
+    B: FnMut(&T, J) -> Begun<F::Output, R>,
+    W: FnMut(R) -> F,
+{
     /// A lane with at most `limit` jobs under way (0 counts as 1).
-    pub(crate) fn new(limit: usize, start: S) -> Self {
+    pub(crate) fn new(limit: usize, begin: B, wait: W) -> Self {
         Self {
-            start,
+            begin,
+            wait,
             limit: limit.max(1),
             busy: HashMap::default(),
             runnable: VecDeque::new(),
@@ -101,7 +111,9 @@ impl<T: Ticket, J, F: Future, S: FnMut(J) -> F> Lane<T, J, F, S> {
 
     /// Takes a job, and runs it at once if its key is free and there is room.
     pub(crate) fn push(&mut self, entry: Entry<T, J>) -> Option<Finished<T, F::Output>> {
-        if let Some(queue) = self.busy.get_mut(&entry.key) {
+        if !self.busy.is_empty()
+            && let Some(queue) = self.busy.get_mut(&entry.key)
+        {
             queue.push_back(entry);
             return None;
         }
@@ -189,23 +201,27 @@ impl<T: Ticket, J, F: Future, S: FnMut(J) -> F> Lane<T, J, F, S> {
         None
     }
 
-    /// Starts a job. Its first poll needs no waker: a job that waits is parked, and polled again there.
+    /// Starts a job. One that waits is parked, and polled there.
     fn run(&mut self, entry: Entry<T, J>) -> Option<Finished<T, F::Output>> {
-        self.furthest = self.furthest.max(entry.ticket.mark());
+        let Entry { key, ticket, job } = entry;
+        self.furthest = self.furthest.max(ticket.mark());
+        let result = match catch_unwind(AssertUnwindSafe(|| (self.begin)(&ticket, job))) {
+            Ok(Begun::Waits(rest)) => {
+                self.park(key, ticket, rest);
+                return None;
+            }
+            Ok(Begun::Ended(output)) => Ok(output),
+            Err(cause) => Err(Panicked::from(cause)),
+        };
+        Some((ticket, result))
+    }
+
+    fn park(&mut self, key: u64, ticket: T, rest: R) {
         let mut slot = self.spare.pop().unwrap_or_else(|| Box::pin(None));
-        slot.as_mut().set(Some((self.start)(entry.job)));
-        match poll_slot(&mut slot, &mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(result) => {
-                self.keep(slot);
-                Some((entry.ticket, result))
-            }
-            Poll::Pending => {
-                self.busy.entry(entry.key).or_default();
-                self.running.push(Parked { key: entry.key, held: Some((entry.ticket, slot)) });
-                self.unpolled = true;
-                None
-            }
-        }
+        slot.as_mut().set(Some((self.wait)(rest)));
+        self.busy.entry(key).or_default();
+        self.running.push(Parked { key, held: Some((ticket, slot)) });
+        self.unpolled = true;
     }
 
     fn unpark(&mut self, ended: Ended<T, F>) -> Finished<T, F::Output> {
@@ -231,7 +247,7 @@ impl<T: Ticket, J, F: Future, S: FnMut(J) -> F> Lane<T, J, F, S> {
     }
 }
 
-impl<T, J, F, S> std::fmt::Debug for Lane<T, J, F, S> {
+impl<T, J, F, B, W> std::fmt::Debug for Lane<T, J, F, B, W> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Lane")
             .field("limit", &self.limit)

@@ -12,11 +12,11 @@ use tokio::{
 
 use super::{
     dispatcher::Batch,
-    handling::{Handling, Shared, handle},
+    handling::{Handling, Shared, begin},
     lane::{Lane, Mark},
     shard::{Command, Shard},
 };
-use crate::monitor::LaneBeat;
+use crate::{engine::Rest, monitor::LaneBeat};
 
 /// The ways into them, and their tasks.
 #[derive(Debug, Default)]
@@ -40,7 +40,7 @@ impl Lanes {
             let limit = concurrency / count + usize::from(index < concurrency % count);
             let (commands, receiver) = mpsc::unbounded_channel();
             let work = Handling::new(index, shared.clone(), acks.clone());
-            let lane = Lane::new(limit, handle);
+            let lane = Lane::new(limit, begin, Rest::end);
             lanes.commands.push(commands);
             lanes.tasks.push(tokio::spawn(Shard::new(work, lane, receiver).run()));
         }

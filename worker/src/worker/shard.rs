@@ -22,7 +22,7 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 
 use super::lane::{Entry, Lane, Mark, Panicked, Ticket};
-use crate::monitor::Beat;
+use crate::{begun::Begun, clock, monitor::Beat};
 
 /// Jobs that a shard starts or ends before it lets other tasks run: about a read's worth, some hundred microseconds.
 const BUDGET: usize = 1024;
@@ -31,6 +31,8 @@ const BUDGET: usize = 1024;
 pub(crate) trait Work: Send + 'static {
     /// Jobs as they are sent.
     type Batch: Send + 'static;
+    /// The same as they are run: each is made when its turn comes, so that what it takes is still at hand from the one before.
+    type Open: Iterator<Item = Entry<Self::Ticket, Self::Job>> + Send;
     /// What is owed for a job.
     type Ticket: Ticket;
     /// What is run.
@@ -39,7 +41,7 @@ pub(crate) trait Work: Send + 'static {
     type Output;
 
     /// Takes a batch apart.
-    fn open(&mut self, batch: Self::Batch, into: &mut VecDeque<Entry<Self::Ticket, Self::Job>>);
+    fn open(&mut self, batch: Self::Batch) -> Self::Open;
     /// A job has ended.
     fn finished(&mut self, ticket: Self::Ticket, result: Result<Self::Output, Panicked>);
     /// A job was not started, and comes again on the next connection.
@@ -66,27 +68,28 @@ pub(crate) enum Command<B> {
 }
 
 /// The task's state.
-pub(crate) struct Shard<W: Work, F, S> {
+pub(crate) struct Shard<W: Work, F, B, Y> {
     work: W,
-    lane: Lane<W::Ticket, W::Job, F, S>,
+    lane: Lane<W::Ticket, W::Job, F, B, Y>,
     commands: mpsc::UnboundedReceiver<Command<W::Batch>>,
-    incoming: VecDeque<Entry<W::Ticket, W::Job>>,
+    incoming: VecDeque<W::Open>,
     /// Between two connections: nothing can be acknowledged.
     lost: bool,
     stopping: bool,
 }
 
-impl<W, F, S> Shard<W, F, S>
+impl<W, F, R, B, Y> Shard<W, F, B, Y>
 where
     W: Work,
     F: Future<Output = W::Output>,
-    S: FnMut(W::Job) -> F,
+    B: FnMut(&W::Ticket, W::Job) -> Begun<W::Output, R>,
+    Y: FnMut(R) -> F,
 {
     /// A shard. The channel needs no bound: what is in it is bounded by the receive maximum and, for QoS 0, by
     /// the sender.
     pub(crate) fn new(
         work: W,
-        lane: Lane<W::Ticket, W::Job, F, S>,
+        lane: Lane<W::Ticket, W::Job, F, B, Y>,
         commands: mpsc::UnboundedReceiver<Command<W::Batch>>,
     ) -> Self {
         Self { work, lane, commands, incoming: VecDeque::new(), lost: false, stopping: false }
@@ -99,6 +102,7 @@ where
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let _turn = clock::Turn::begin();
         let mut budget = BUDGET;
         let waiting = self.turn(cx, &mut budget);
         self.work.flush();
@@ -133,7 +137,11 @@ where
 
     fn feed(&mut self, budget: &mut usize) {
         while *budget > 0 {
-            let Some(entry) = self.incoming.pop_front() else { return };
+            let Some(batch) = self.incoming.front_mut() else { return };
+            let Some(entry) = batch.next() else {
+                self.incoming.pop_front();
+                continue;
+            };
             if let Some((ticket, result)) = self.lane.push(entry) {
                 self.work.finished(ticket, result);
             }
@@ -148,7 +156,7 @@ where
         }
         let Poll::Ready(command) = self.commands.poll_recv(cx) else { return false };
         match command {
-            Some(Command::Run(batch)) => self.work.open(batch, &mut self.incoming),
+            Some(Command::Run(batch)) => self.incoming.push_back(self.work.open(batch)),
             Some(Command::Lost) => self.lose(),
             Some(Command::Found(again)) => self.found(&again),
             Some(Command::Beat(beat)) => beat.answer(),
@@ -190,7 +198,7 @@ where
     }
 }
 
-impl<W: Work, F, S> std::fmt::Debug for Shard<W, F, S> {
+impl<W: Work, F, B, Y> std::fmt::Debug for Shard<W, F, B, Y> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Shard").field("lane", &self.lane).finish_non_exhaustive()
     }
@@ -210,8 +218,8 @@ mod tests {
     use proptest::prelude::*;
     use tokio::{sync::mpsc, time};
 
-    use super::{Command, Entry, Lane, Mark, Panicked, Shard, Ticket, VecDeque, Work, oneshot};
-    use crate::monitor::LaneBeat;
+    use super::{Command, Entry, Lane, Mark, Panicked, Shard, Ticket, Work, oneshot};
+    use crate::{begun, monitor::LaneBeat};
 
     #[derive(Clone, Debug)]
     struct Job {
@@ -276,16 +284,14 @@ mod tests {
 
     impl Work for Journal {
         type Batch = Vec<Job>;
+        type Open = std::vec::IntoIter<Entry<Owed, Job>>;
         type Ticket = Owed;
         type Job = Job;
         type Output = usize;
 
-        fn open(&mut self, batch: Vec<Job>, into: &mut VecDeque<Entry<Owed, Job>>) {
-            into.extend(batch.into_iter().map(|job| Entry {
-                key: job.key,
-                ticket: Owed(job.number, job.epoch),
-                job,
-            }));
+        fn open(&mut self, batch: Vec<Job>) -> Self::Open {
+            let entry = |job: Job| Entry { key: job.key, ticket: Owed(job.number, job.epoch), job };
+            batch.into_iter().map(entry).collect::<Vec<_>>().into_iter()
         }
 
         fn finished(&mut self, ticket: Owed, result: Result<usize, Panicked>) {
@@ -316,7 +322,9 @@ mod tests {
             let journal = Journal::default();
             let (commands, receiver) = mpsc::unbounded_channel();
             let performer = journal.clone();
-            let lane = Lane::new(limit, move |job| performer.clone().perform(job));
+            let perform =
+                move |_: &Owed, job| begun::begin(Box::pin(performer.clone().perform(job)));
+            let lane = Lane::new(limit, perform, std::convert::identity);
             let shard = Shard::new(journal.clone(), lane, receiver);
             Self { journal, commands, task: tokio::spawn(shard.run()) }
         }

@@ -6,16 +6,35 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     thread,
     time::Duration,
 };
 
+/// How often a subject shows how far it is: a two hundredth of the shortest span that is measured.
+const SHOWN: Duration = Duration::from_millis(4);
+
+/// Counters of what was handled: threads do not contend for one, which would be the measurement's fault and not the subject's.
+const COUNTERS: usize = 16;
+
+thread_local! {
+    /// The thread's counter.
+    static OWN: usize = {
+        static THREADS: AtomicUsize = AtomicUsize::new(0);
+        THREADS.fetch_add(1, Relaxed) % COUNTERS
+    };
+}
+
+/// Alone in its lines of the cache.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Counter(AtomicU64);
+
 /// The counts of a subject.
 #[derive(Debug)]
 pub(crate) struct Tally {
-    handled: AtomicU64,
+    handled: [Counter; COUNTERS],
     disorder: AtomicU64,
     /// The last sequence number of each key.
     last: Vec<AtomicU64>,
@@ -29,29 +48,25 @@ pub(crate) struct Progress {
 }
 
 impl Tally {
-    /// Counts, and writes the counts into `file` each millisecond.
+    /// Counts, and writes the counts into `file` each [`SHOWN`].
     pub(crate) fn start(file: &Path, keys: usize) -> Arc<Self> {
         let last = (0..keys).map(|_| AtomicU64::new(0)).collect();
         let tally =
-            Arc::new(Self { handled: AtomicU64::new(0), disorder: AtomicU64::new(0), last });
+            Arc::new(Self { handled: Default::default(), disorder: AtomicU64::new(0), last });
         if let Ok(file) = File::create(file) {
             let shown = Arc::clone(&tally);
-            thread::spawn(move || {
-                loop {
-                    let counts = [shown.handled.load(Relaxed), shown.disorder.load(Relaxed)];
-                    let bytes: Vec<u8> = counts.iter().flat_map(|it| it.to_le_bytes()).collect();
-                    // Whoever reads it may have removed it.
-                    let _ = file.write_all_at(&bytes, 0);
-                    thread::sleep(Duration::from_millis(1));
-                }
-            });
+            thread::spawn(move || show(&shown, &file));
         }
         tally
     }
 
     /// So many more.
     pub(crate) fn add(&self, messages: u64) {
-        self.handled.fetch_add(messages, Relaxed);
+        OWN.with(|own| self.handled[*own].0.fetch_add(messages, Relaxed));
+    }
+
+    fn handled(&self) -> u64 {
+        self.handled.iter().map(|counter| counter.0.load(Relaxed)).sum()
     }
 
     /// One more, the `sequence`-th of the stream; its key's messages must come in the order of the stream.
@@ -60,6 +75,21 @@ impl Tally {
         if self.last.get(key).is_none_or(|last| last.swap(sequence, Relaxed) >= sequence) {
             self.disorder.fetch_add(1, Relaxed);
         }
+    }
+}
+
+/// Only what has changed: those who are not measured now shall not disturb whoever is.
+fn show(tally: &Tally, file: &File) {
+    let mut shown = [0; 2];
+    loop {
+        let counts = [tally.handled(), tally.disorder.load(Relaxed)];
+        if counts != shown {
+            shown = counts;
+            let bytes: Vec<u8> = counts.iter().flat_map(|it| it.to_le_bytes()).collect();
+            // Whoever reads it may have removed it.
+            let _ = file.write_all_at(&bytes, 0);
+        }
+        thread::sleep(SHOWN);
     }
 }
 

@@ -5,22 +5,48 @@ use bytes::{Bytes, BytesMut};
 use super::Fault;
 use crate::reason;
 
-/// One whole packet, a slice of the read buffer.
-#[derive(Clone, Debug)]
-pub(crate) struct Frame {
+/// One whole packet: a range of what was read. It counts no reference, for each would be one more on a counter that the
+/// socket's task and whoever holds a message contend for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Frame<'a> {
     pub(crate) kind: Kind,
     /// The low half of the first byte.
     pub(crate) flags: u8,
-    /// Everything.
-    pub(crate) whole: Bytes,
+    /// Everything that was read, in which it lies.
+    pub(super) read: &'a Bytes,
+    /// The packet.
+    pub(super) whole: &'a [u8],
     /// Bytes of the fixed header.
     pub(super) header: usize,
 }
 
-impl Frame {
+impl<'a> Frame<'a> {
     /// What follows the fixed header.
-    pub(crate) fn body(&self) -> &[u8] {
+    pub(crate) fn body(&self) -> &'a [u8] {
         &self.whole[self.header..]
+    }
+}
+
+/// The frames of what [`split_frames`] gave, one after the other.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Frames<'a> {
+    read: &'a Bytes,
+    rest: &'a [u8],
+}
+
+impl<'a> Frames<'a> {
+    pub(crate) fn of(read: &'a Bytes) -> Self {
+        Self { read, rest: read }
+    }
+
+    /// The next whole one.
+    pub(crate) fn next(&mut self) -> Result<Option<Frame<'a>>, Fault> {
+        let Some(Header { kind, flags, len, total }) = header(self.rest, u32::MAX)? else {
+            return Ok(None);
+        };
+        let Some((whole, rest)) = self.rest.split_at_checked(total) else { return Ok(None) };
+        self.rest = rest;
+        Ok(Some(Frame { kind, flags, read: self.read, whole, header: len }))
     }
 }
 
@@ -118,24 +144,13 @@ pub(crate) fn split_frames(buffer: &mut BytesMut, limit: u32) -> (Bytes, Option<
 }
 
 /// The first frame of `buffer`, if it is whole.
-pub(crate) fn split_first(buffer: &mut BytesMut, limit: u32) -> Result<Option<Frame>, Fault> {
+pub(crate) fn split_first(buffer: &mut BytesMut, limit: u32) -> Result<Option<Bytes>, Fault> {
     match header(buffer, limit)? {
         Some(header) if header.total <= buffer.len() => {
-            next_frame(&mut buffer.split_to(header.total).freeze())
+            Ok(Some(buffer.split_to(header.total).freeze()))
         }
         _ => Ok(None),
     }
-}
-
-/// The next frame of what [`split_frames`] gave.
-pub(crate) fn next_frame(frames: &mut Bytes) -> Result<Option<Frame>, Fault> {
-    let Some(Header { kind, flags, len, total }) = header(frames, u32::MAX)? else {
-        return Ok(None);
-    };
-    if total > frames.len() {
-        return Ok(None);
-    }
-    Ok(Some(Frame { kind, flags, whole: frames.split_to(total), header: len }))
 }
 
 /// `None`: not enough bytes yet to know the length.

@@ -20,7 +20,7 @@ pub(crate) use self::{
         Ask, Outbound, ack, ack_with_reason, connect, disconnect, encode_publish, pingreq,
         subscribe, unsubscribe,
     },
-    frame::{Frame, Kind, next_frame, split_first, split_frames},
+    frame::{Frame, Frames, Kind, split_first, split_frames},
     publish::Received,
 };
 use crate::reason;
@@ -50,9 +50,9 @@ impl Fault {
 
 /// What a broker may send.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Incoming {
+pub(crate) enum Incoming<'a> {
     ConnAck(Box<Greeting>),
-    Publish(Received),
+    Publish(Received<'a>),
     PubAck { id: u16, code: u8 },
     PubRec { id: u16, code: u8 },
     PubRel { id: u16 },
@@ -73,7 +73,7 @@ pub(crate) struct Greeting {
 }
 
 /// Decodes one frame.
-pub(crate) fn decode(frame: Frame) -> Result<Incoming, Fault> {
+pub(crate) fn decode(frame: Frame<'_>) -> Result<Incoming<'_>, Fault> {
     let body = frame.body();
     match frame.kind {
         Kind::Publish => publish::decode(frame).map(Incoming::Publish),
@@ -82,13 +82,13 @@ pub(crate) fn decode(frame: Frame) -> Result<Incoming, Fault> {
         Kind::Disconnect if body.len() < 2 => {
             Ok(Incoming::Disconnect { code: body.first().copied().unwrap_or(0), detail: None })
         }
-        Kind::ConnAck if body.len() == 2 => greeting(&frame, None).map(Incoming::ConnAck),
-        _ => plain_ack(&frame).map_or_else(|| decode_control(&frame), Ok),
+        Kind::ConnAck if body.len() == 2 => greeting(frame, None).map(Incoming::ConnAck),
+        _ => plain_ack(frame).map_or_else(|| decode_control(frame), Ok),
     }
 }
 
 /// The acknowledgements of the usual path, for which rumqttc's decoder would allocate twice; anything else is left to it.
-fn plain_ack(frame: &Frame) -> Option<Incoming> {
+fn plain_ack(frame: Frame<'_>) -> Option<Incoming<'static>> {
     let (id, code) = match *frame.body() {
         [high, low] => (u16::from_be_bytes([high, low]), 0),
         [high, low, code @ (0 | reason::NO_SUBSCRIBERS)] => (u16::from_be_bytes([high, low]), code),
@@ -104,7 +104,7 @@ fn plain_ack(frame: &Frame) -> Option<Incoming> {
     }
 }
 
-fn decode_control(frame: &Frame) -> Result<Incoming, Fault> {
+fn decode_control(frame: Frame<'_>) -> Result<Incoming<'static>, Fault> {
     check_properties(frame)?;
     let packet = read(frame)?;
     let body = frame.body();
@@ -133,12 +133,12 @@ fn decode_control(frame: &Frame) -> Result<Incoming, Fault> {
 }
 
 /// The last `count` bytes: where SUBACK and UNSUBACK keep their codes.
-fn tail(frame: &Frame, count: usize) -> Bytes {
-    let whole = &frame.whole;
-    whole.slice(whole.len().saturating_sub(count).max(frame.header)..)
+fn tail(frame: Frame<'_>, count: usize) -> Bytes {
+    let body = frame.body();
+    Bytes::copy_from_slice(&body[body.len().saturating_sub(count)..])
 }
 
-fn check_id(incoming: &Incoming) -> Result<(), Fault> {
+fn check_id(incoming: &Incoming<'_>) -> Result<(), Fault> {
     match incoming {
         Incoming::PubAck { id: 0, .. }
         | Incoming::PubRec { id: 0, .. }
@@ -151,14 +151,14 @@ fn check_id(incoming: &Incoming) -> Result<(), Fault> {
 }
 
 /// rumqttc's decoder on a frame of its own.
-fn read(frame: &Frame) -> Result<Packet, Fault> {
-    let mut alone = BytesMut::from(&frame.whole[..]);
+fn read(frame: Frame<'_>) -> Result<Packet, Fault> {
+    let mut alone = BytesMut::from(frame.whole);
     Packet::read(&mut alone, None)
         .map_err(|error| Fault::malformed(format!("{}: {error}", frame.kind.name())))
 }
 
 /// Where the properties of a control packet stand, each at most once: rumqttc checks neither.
-fn check_properties(frame: &Frame) -> Result<(), Fault> {
+fn check_properties(frame: Frame<'_>) -> Result<(), Fault> {
     let offset = match frame.kind {
         Kind::ConnAck | Kind::SubAck | Kind::UnsubAck => 2,
         Kind::Disconnect => 1,
@@ -170,7 +170,7 @@ fn check_properties(frame: &Frame) -> Result<(), Fault> {
     properties::Walk::new(section).try_for_each(|property| property.map(drop))
 }
 
-fn greeting(frame: &Frame, connack: Option<ConnAck>) -> Result<Box<Greeting>, Fault> {
+fn greeting(frame: Frame<'_>, connack: Option<ConnAck>) -> Result<Box<Greeting>, Fault> {
     let &[flags, code, ..] = frame.body() else {
         return Err(Fault::malformed("a CONNACK without a reason code"));
     };

@@ -1,52 +1,52 @@
-//! PUBLISH: the one packet that comes by the million. Topic and payload are slices of the read
-//! buffer; a packet whose only property is a subscription identifier allocates nothing.
+//! PUBLISH: the one packet that comes by the million. Topic and payload are looked at where they were read; a packet whose only
+//! property is a subscription identifier allocates nothing, and none counts a reference.
 
-use bytes::{Buf, Bytes};
-use bytestring::ByteString;
+use bytes::Bytes;
 
 use super::{
     Fault, Frame,
+    frame::variable_integer,
     properties::{
         CONTENT_TYPE, CORRELATION_DATA, MESSAGE_EXPIRY, PAYLOAD_FORMAT, RESPONSE_TOPIC,
         SUBSCRIPTION_IDENTIFIER, TOPIC_ALIAS, USER_PROPERTY, Value, Walk, section,
     },
 };
-use crate::{Properties, Publish, QoS, SubscriptionIds, reason};
+use crate::{Arrival, Properties, QoS, SubscriptionIds, reason};
 
 /// A message and its packet identifier.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Received {
-    pub(crate) publish: Publish,
+pub(crate) struct Received<'a> {
+    pub(crate) arrival: Arrival<'a>,
     /// 0 at QoS 0.
     pub(crate) id: u16,
 }
 
-pub(super) fn decode(frame: Frame) -> Result<Received, Fault> {
-    let Frame { flags, mut whole, header, .. } = frame;
+pub(super) fn decode(frame: Frame<'_>) -> Result<Received<'_>, Fault> {
+    let Frame { flags, read, whole, header, .. } = frame;
     let qos = quality(flags)?;
     let duplicate = flags & 0b1000 != 0;
     if duplicate && qos == QoS::AtMostOnce {
         return Err(Fault::malformed("a PUBLISH of QoS 0 marked as duplicate"));
     }
-    let topic = topic(&whole, header)?;
+    let topic = topic(whole, header)?;
     let mut at = header + 2 + topic.len();
-    let id = if qos == QoS::AtMostOnce { 0 } else { id(&whole, &mut at)? };
-    let (extra, at) = extra(&whole, at)?;
+    let id = if qos == QoS::AtMostOnce { 0 } else { id(whole, &mut at)? };
+    let (own, payload) = section(&whole[at..])?;
+    let extra = Extra::of(own, read)?;
     if topic.is_empty() {
         return Err(Fault::protocol("a PUBLISH without a topic"));
     }
-    // Moved, not counted once more: the counter is shared by all messages of a read.
-    whole.advance(at);
-    let publish = Publish {
+    let arrival = Arrival {
+        read,
         topic,
-        payload: whole,
+        payload,
         qos,
         retain: flags & 1 != 0,
         duplicate,
         subscriptions: extra.subscriptions,
         properties: extra.properties,
     };
-    Ok(Received { publish, id })
+    Ok(Received { arrival, id })
 }
 
 fn quality(flags: u8) -> Result<QoS, Fault> {
@@ -59,7 +59,7 @@ fn quality(flags: u8) -> Result<QoS, Fault> {
 }
 
 /// The topic, whose length stands at `start`.
-fn topic(whole: &Bytes, start: usize) -> Result<ByteString, Fault> {
+fn topic(whole: &[u8], start: usize) -> Result<&str, Fault> {
     let length = whole.get(start..start + 2).ok_or_else(truncated)?;
     let end = start + 2 + usize::from(u16::from_be_bytes([length[0], length[1]]));
     let bytes = whole.get(start + 2..end).ok_or_else(truncated)?;
@@ -69,12 +69,11 @@ fn topic(whole: &Bytes, start: usize) -> Result<ByteString, Fault> {
             _ => Fault::new(reason::TOPIC_NAME_INVALID, "a topic with a wildcard"),
         });
     }
-    ByteString::try_from(whole.slice(start + 2..end))
-        .map_err(|_| Fault::malformed("a topic that is not UTF-8"))
+    std::str::from_utf8(bytes).map_err(|_| Fault::malformed("a topic that is not UTF-8"))
 }
 
 /// The packet identifier at `at`, which moves behind it.
-fn id(whole: &Bytes, at: &mut usize) -> Result<u16, Fault> {
+fn id(whole: &[u8], at: &mut usize) -> Result<u16, Fault> {
     let bytes = whole.get(*at..*at + 2).ok_or_else(truncated)?;
     *at += 2;
     match u16::from_be_bytes([bytes[0], bytes[1]]) {
@@ -93,19 +92,27 @@ struct Extra {
     properties: Option<Box<Properties>>,
 }
 
-/// The properties at `at`, and where the payload begins.
-fn extra(whole: &Bytes, at: usize) -> Result<(Extra, usize), Fault> {
-    let mut extra = Extra::default();
-    let (own, payload) = section(&whole[at..])?;
-    for property in Walk::new(own) {
-        let (identifier, value) = property?;
-        extra.add(identifier, value, whole)?;
-    }
-    Ok((extra, whole.len() - payload.len()))
-}
-
 impl Extra {
-    fn add(&mut self, identifier: u8, value: Value<'_>, packet: &Bytes) -> Result<(), Fault> {
+    /// `section` lies in `read`.
+    fn of(section: &[u8], read: &Bytes) -> Result<Self, Fault> {
+        let mut extra = Self::default();
+        // Most have the identifier of their subscription, and nothing else.
+        if let [SUBSCRIPTION_IDENTIFIER, number @ ..] = section
+            && let Some((number, length)) = variable_integer(number)?
+            && length + 1 == section.len()
+            && number > 0
+        {
+            extra.subscriptions.push(number);
+            return Ok(extra);
+        }
+        for property in Walk::new(section) {
+            let (identifier, value) = property?;
+            extra.add(identifier, value, read)?;
+        }
+        Ok(extra)
+    }
+
+    fn add(&mut self, identifier: u8, value: Value<'_>, read: &Bytes) -> Result<(), Fault> {
         match (identifier, value) {
             (SUBSCRIPTION_IDENTIFIER, Value::Number(0)) => {
                 return Err(Fault::protocol("subscription identifier 0"));
@@ -124,7 +131,7 @@ impl Extra {
                 self.kept().response_topic = Some(text.to_owned());
             }
             (CORRELATION_DATA, Value::Binary(data)) => {
-                self.kept().correlation_data = Some(packet.slice_ref(data));
+                self.kept().correlation_data = Some(read.slice_ref(data));
             }
             (USER_PROPERTY, Value::Pair(name, value)) => {
                 self.kept().user.push((name.to_owned(), value.to_owned()));

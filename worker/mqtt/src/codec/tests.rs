@@ -8,22 +8,28 @@ use rumqttc::v5::mqttbytes::{
 use super::*;
 use crate::{Properties, QoS};
 
-fn frames(bytes: &[u8]) -> (Vec<Frame>, Option<Fault>) {
-    let (mut whole, mut fault) = split_frames(&mut BytesMut::from(bytes), 1024 * 1024);
-    let mut frames = Vec::new();
-    loop {
-        match next_frame(&mut whole) {
-            Ok(Some(frame)) => frames.push(frame),
-            Ok(None) => return (frames, fault),
-            Err(error) => fault = Some(error),
-        }
+fn read(bytes: &[u8]) -> (Bytes, Option<Fault>) {
+    split_frames(&mut BytesMut::from(bytes), 1024 * 1024)
+}
+
+fn frames(read: &Bytes) -> Vec<Frame<'_>> {
+    let mut frames = Frames::of(read);
+    std::iter::from_fn(|| frames.next().unwrap()).collect()
+}
+
+/// What the first frame says.
+fn one<T>(bytes: &[u8], look: impl FnOnce(Result<Incoming<'_>, Fault>) -> T) -> T {
+    let (read, fault) = read(bytes);
+    match fault {
+        Some(fault) => look(Err(fault)),
+        None => look(decode(frames(&read)[0])),
     }
 }
 
-fn one(bytes: &[u8]) -> Result<Incoming, Fault> {
-    let (mut frames, fault) = frames(bytes);
-    fault.map_or(Ok(()), Err)?;
-    decode(frames.swap_remove(0))
+fn decode_all(bytes: &[u8]) {
+    for frame in frames(&read(bytes).0) {
+        let _ = decode(frame);
+    }
 }
 
 fn written(packet: &Packet) -> BytesMut {
@@ -54,15 +60,15 @@ fn plain_acknowledgements_are_read_as_rumqttc_reads_them() {
     for first in [0x40, 0x50, 0x62, 0x70] {
         for body in [&[2, 0, 5][..], &[3, 0, 5, 0], &[3, 0, 5, 0x10], &[2, 0, 0], &[3, 0, 5, 0x87]]
         {
-            let (frames, fault) = frames(&[&[first], body].concat());
+            let (read, fault) = read(&[&[first], body].concat());
             assert_eq!(fault, None);
-            let frame = &frames[0];
+            let frame = frames(&read)[0];
             if let Some(plain) = plain_ack(frame) {
                 assert_eq!(Ok(plain), decode_control(frame), "{first:02x} {body:?}");
             }
         }
     }
-    let plain = |bytes: &[u8]| plain_ack(&frames(bytes).0[0]);
+    let plain = |bytes: &[u8]| plain_ack(frames(&read(bytes).0)[0]);
     assert_eq!(plain(&[0x40, 2, 0, 5]), Some(Incoming::PubAck { id: 5, code: 0 }));
     assert_eq!(plain(&[0x40, 3, 0, 5, 0x87]), None);
 }
@@ -70,19 +76,18 @@ fn plain_acknowledgements_are_read_as_rumqttc_reads_them() {
 #[test]
 fn frames_are_split_where_they_end_and_the_rest_stays() {
     let mut buffer = BytesMut::from(&[0xD0, 0, 0x40, 2, 0, 1, 0x40, 2, 0][..]);
-    let (mut whole, fault) = split_frames(&mut buffer, 100);
+    let (whole, fault) = split_frames(&mut buffer, 100);
     assert_eq!((whole.len(), buffer.len(), fault), (6, 3, None));
-    assert_eq!(next_frame(&mut whole).unwrap().unwrap().kind, Kind::PingResp);
-    assert_eq!(next_frame(&mut whole).unwrap().unwrap().body(), [0, 1]);
-    assert!(next_frame(&mut whole).unwrap().is_none());
+    let whole = frames(&whole);
+    assert_eq!((whole.len(), whole[0].kind, whole[1].body()), (2, Kind::PingResp, &[0, 1][..]));
     buffer.put_u8(2);
     assert_eq!(split_frames(&mut buffer, 100).0.len(), 4);
 }
 
 #[test]
 fn good_frames_before_a_bad_one_are_kept() {
-    let (frames, fault) = frames(&[0xD0, 0, 0x40, 2, 0, 1, 0x00, 0]);
-    assert_eq!(frames.len(), 2);
+    let (read, fault) = read(&[0xD0, 0, 0x40, 2, 0, 1, 0x00, 0]);
+    assert_eq!(frames(&read).len(), 2);
     assert_eq!(fault.unwrap().code, reason::MALFORMED_PACKET);
 }
 
@@ -105,7 +110,7 @@ fn short_forms_are_understood() {
         (&[0x40, 4, 0, 5, 0x87, 0], Incoming::PubAck { id: 5, code: 0x87 }),
         (&[0x90, 4, 0, 5, 0, 1], Incoming::SubAck { id: 5, codes: Bytes::from_static(&[1]) }),
     ] {
-        assert_eq!(one(bytes), Ok(expected), "{bytes:?}");
+        one(bytes, |it| assert_eq!(it, Ok(expected), "{bytes:?}"));
     }
 }
 
@@ -113,7 +118,7 @@ fn short_forms_are_understood() {
 fn a_reason_string_is_passed_on() {
     let packet = [0xE0, 7, 0x98, 5, 0x1F, 0, 2, b'h', b'i'];
     let expected = Incoming::Disconnect { code: 0x98, detail: Some("hi".to_owned()) };
-    assert_eq!(one(&packet), Ok(expected));
+    one(&packet, |it| assert_eq!(it, Ok(expected)));
 }
 
 #[test]
@@ -189,7 +194,7 @@ prop_compose! {
 }
 
 /// What rumqttc's decoder makes of the same packet, in our types.
-fn translated(own: Publish) -> Received {
+fn translated(own: Publish) -> (crate::Publish, u16) {
     let from = own.properties.unwrap_or_default();
     let subscriptions = from
         .subscription_identifiers
@@ -214,7 +219,7 @@ fn translated(own: Publish) -> Received {
         subscriptions,
         properties: kept.then(|| Box::new(properties)),
     };
-    Received { publish, id: own.pkid }
+    (publish, own.pkid)
 }
 
 proptest! {
@@ -224,7 +229,11 @@ proptest! {
         let Ok(Packet::Publish(theirs)) = Packet::read(&mut bytes.clone(), None) else {
             panic!("rumqttc does not read what it wrote");
         };
-        prop_assert_eq!(one(&bytes), Ok(Incoming::Publish(translated(theirs))));
+        let ours = one(&bytes, |it| match it {
+            Ok(Incoming::Publish(Received { arrival, id })) => (arrival.into_publish(), id),
+            other => panic!("{other:?}"),
+        });
+        prop_assert_eq!(ours, translated(theirs));
     }
 
     #[test]
@@ -258,7 +267,7 @@ proptest! {
             panic!("not a PUBLISH");
         };
         prop_assert!(out.is_empty(), "a length that is too small");
-        let Received { publish, id: read_id } = translated(read);
+        let (publish, read_id) = translated(read);
         prop_assert_eq!((&publish.topic[..], &publish.payload), (topic.as_str(), &payload));
         prop_assert_eq!((publish.qos, publish.retain, read_id), (message.qos, retain, id));
         prop_assert_eq!(
@@ -269,10 +278,7 @@ proptest! {
 
     #[test]
     fn no_bytes_make_the_decoder_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-        let (frames, _) = frames(&bytes);
-        for frame in frames {
-            let _ = decode(frame);
-        }
+        decode_all(&bytes);
     }
 
     #[test]
@@ -281,7 +287,7 @@ proptest! {
         body in prop::collection::vec(prop_oneof![3 => 0_u8..5, 1 => any::<u8>()], 0..100),
     ) {
         let len = u8::try_from(body.len()).unwrap();
-        let _ = one(&[&[kind, len], body.as_slice()].concat());
+        one(&[&[kind, len], body.as_slice()].concat(), |_| ());
     }
 
     /// A valid packet with one byte changed: understood otherwise or refused, never a panic.
@@ -294,9 +300,6 @@ proptest! {
         let mut bytes = written(&Packet::Publish(publish));
         let at = at.index(bytes.len());
         bytes[at] = byte;
-        let (frames, _) = frames(&bytes);
-        for frame in frames {
-            let _ = decode(frame);
-        }
+        decode_all(&bytes);
     }
 }

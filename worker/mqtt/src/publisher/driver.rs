@@ -18,7 +18,7 @@ use crate::{
     ConnectionState, SessionConfig, Trouble,
     alarm::Alarm,
     backoff::Backoff,
-    codec::{self, Fault, Incoming},
+    codec::{self, Fault, Frames, Incoming},
     connect::{Accepted, connect, sentence},
     link::{Link, Lost},
     outage::Outage,
@@ -191,8 +191,9 @@ impl Driver {
     /// What was read, written and has become due, without waiting for anything.
     fn think(&mut self, link: &mut Link) -> Result<(), Lost> {
         self.flight.written(link.written());
-        let (mut frames, fault) = link.take_frames();
-        while let Some(frame) = codec::next_frame(&mut frames).map_err(Lost::Fault)? {
+        let (read, fault) = link.take_frames();
+        let mut frames = Frames::of(&read);
+        while let Some(frame) = frames.next().map_err(Lost::Fault)? {
             let incoming = codec::decode(frame).map_err(Lost::Fault)?;
             self.hear(incoming, link)?;
         }
@@ -203,7 +204,7 @@ impl Driver {
         link.keep_alive(Instant::now())
     }
 
-    fn hear(&mut self, incoming: Incoming, link: &mut Link) -> Result<(), Lost> {
+    fn hear(&mut self, incoming: Incoming<'_>, link: &mut Link) -> Result<(), Lost> {
         let heard = match incoming {
             Incoming::PubAck { id, code } => self.flight.puback(id, code),
             Incoming::PubRec { id, code } => self.flight.pubrec(id, code, &mut link.out),

@@ -284,7 +284,7 @@ impl<R: Receiver> Driver<R> {
     /// What was read and what has become due, without waiting for anything.
     fn think(&mut self, link: &mut Link) -> Result<(), Lost> {
         let (frames, fault) = link.take_frames();
-        self.protocol.frames(frames, &mut link.out)?;
+        self.protocol.frames(&frames, &mut link.out)?;
         if let Some(fault) = fault {
             return Err(Lost::Fault(fault));
         }

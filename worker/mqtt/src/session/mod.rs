@@ -21,7 +21,7 @@ const COMMANDS: usize = 16;
 /// (QoS 1 and 2) and by dropping (QoS 0).
 pub trait Receiver: Send + 'static {
     /// One message. Called in receive order.
-    fn deliver(&mut self, delivery: Delivery);
+    fn deliver(&mut self, delivery: Delivery<'_>);
     /// The end of a turn: everything that was read has been delivered.
     fn flush(&mut self) {}
     /// CONNACK accepted a connection; called before its first delivery. `session_present`: whether the

@@ -7,10 +7,10 @@ use tokio::{sync::oneshot, time::Instant};
 
 use super::{Receiver, SessionStatus, Subscription};
 use crate::{
-    AckToken, Delivery, Publish, Pulse, QoS, SessionConfig,
+    AckToken, Arrival, Delivery, Pulse, QoS, SessionConfig,
     ages::Ages,
     barrier::Barrier,
-    codec::{self, Fault, Frame, Incoming, Kind, Received},
+    codec::{self, Fault, Frame, Frames, Incoming, Kind, Received},
     connect::Accepted,
     exactly_once::ExactlyOnce,
     ledger::{Debt, Ledger},
@@ -99,23 +99,23 @@ impl<R: Receiver> Protocol<R> {
     // === What the broker says ===
 
     /// Everything that a read brought.
-    pub(super) fn frames(&mut self, mut frames: Bytes, out: &mut BytesMut) -> Result<(), Lost> {
-        if frames.is_empty() {
+    pub(super) fn frames(&mut self, read: &Bytes, out: &mut BytesMut) -> Result<(), Lost> {
+        if read.is_empty() {
             return Ok(());
         }
-        let result = self.each_frame(&mut frames, out);
+        let result = self.each_frame(Frames::of(read), out);
         self.receiver.flush();
         result
     }
 
-    fn each_frame(&mut self, frames: &mut Bytes, out: &mut BytesMut) -> Result<(), Lost> {
-        while let Some(frame) = codec::next_frame(frames).map_err(Lost::Fault)? {
+    fn each_frame(&mut self, mut frames: Frames<'_>, out: &mut BytesMut) -> Result<(), Lost> {
+        while let Some(frame) = frames.next().map_err(Lost::Fault)? {
             self.frame(frame, out)?;
         }
         Ok(())
     }
 
-    fn frame(&mut self, frame: Frame, out: &mut BytesMut) -> Result<(), Lost> {
+    fn frame(&mut self, frame: Frame<'_>, out: &mut BytesMut) -> Result<(), Lost> {
         let kind = frame.kind;
         match codec::decode(frame).map_err(Lost::Fault)? {
             Incoming::Publish(received) => self.publish(received),
@@ -137,39 +137,40 @@ impl<R: Receiver> Protocol<R> {
         Ok(())
     }
 
-    fn publish(&mut self, Received { publish, id }: Received) {
+    fn publish(&mut self, Received { arrival, id }: Received<'_>) {
         self.touched = true;
-        if publish.qos == QoS::AtMostOnce {
-            return self.hand_over(publish, None);
+        let qos = arrival.qos;
+        if qos == QoS::AtMostOnce {
+            return self.hand_over(arrival, None);
         }
-        let token = self.ledger.owe(Debt { id, qos: publish.qos }, publish.size());
-        if publish.qos == QoS::ExactlyOnce && !self.exactly_once.admit(id) {
+        let token = self.ledger.owe(Debt { id, qos }, arrival.size());
+        if qos == QoS::ExactlyOnce && !self.exactly_once.admit(id) {
             self.ledger.done(token);
         } else if self.surplus.len() > 0 || self.ledger.outstanding() > self.receive_maximum {
-            self.surplus.hold(publish, token);
+            self.surplus.hold(arrival, token);
         } else {
-            self.hand_over(publish, Some(token));
+            self.hand_over(arrival, Some(token));
         }
     }
 
-    fn hand_over(&mut self, publish: Publish, token: Option<AckToken>) {
-        if self.barrier.owns(&publish.topic) {
+    fn hand_over(&mut self, arrival: Arrival<'_>, token: Option<AckToken>) {
+        if self.barrier.owns(arrival.topic) {
             if let Some(token) = token {
                 self.ledger.done(token);
             }
-            if publish.topic == self.barrier.topic() {
-                self.heard(&publish);
+            if arrival.topic == self.barrier.topic() {
+                self.heard(&arrival);
             }
         } else if self.taking {
-            self.receiver.deliver(Delivery { publish, token });
+            self.receiver.deliver(Delivery { arrival, token });
         }
     }
 
     /// A message of the session's own topic.
-    fn heard(&mut self, publish: &Publish) {
-        if publish.retain {
-            self.memory.heard(&publish.payload);
-        } else if let Some(passed) = self.barrier.heard(own_text(&publish.payload)) {
+    fn heard(&mut self, arrival: &Arrival<'_>) {
+        if arrival.retain {
+            self.memory.heard(arrival.payload);
+        } else if let Some(passed) = self.barrier.heard(own_text(arrival.payload)) {
             let (number, held) = self.subscriptions.wanted();
             let strangers = self.memory.passed(number, &held);
             self.subscriptions.leave_behind(strangers);
@@ -186,9 +187,9 @@ impl<R: Receiver> Protocol<R> {
     fn hand_over_surplus(&mut self) -> bool {
         let mut any = false;
         while self.ledger.outstanding() - self.surplus.len() < self.receive_maximum
-            && let Some((publish, token)) = self.surplus.next()
+            && let Some(held) = self.surplus.next()
         {
-            self.hand_over(publish, Some(token));
+            self.hand_over(held.arrival(), Some(held.token));
             any = true;
         }
         if any {

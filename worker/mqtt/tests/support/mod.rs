@@ -18,8 +18,8 @@ use std::{
 };
 
 use routemq_mqtt::{
-    AckToken, Acks, Delivery, QoS, Receiver, Session, SessionConfig, SessionHandle, SessionStatus,
-    Subscription,
+    AckToken, Acks, Delivery, Publish, QoS, Receiver, Session, SessionConfig, SessionHandle,
+    SessionStatus, Subscription,
 };
 use tokio::sync::watch;
 
@@ -34,9 +34,15 @@ pub struct Listener {
     seen: Arc<Mutex<Seen>>,
 }
 
+/// What was delivered, kept.
+pub struct Delivered {
+    pub publish: Publish,
+    pub token: Option<AckToken>,
+}
+
 #[derive(Default)]
 pub struct Seen {
-    pub deliveries: Vec<Delivery>,
+    pub deliveries: Vec<Delivered>,
     pub connections: Vec<(u32, bool)>,
     pub lost: Vec<u32>,
     pub flushes: usize,
@@ -51,11 +57,12 @@ struct Recorder {
 }
 
 impl Receiver for Recorder {
-    fn deliver(&mut self, delivery: Delivery) {
-        if let (true, Some(token)) = (self.eager, delivery.token) {
+    fn deliver(&mut self, Delivery { arrival, token }: Delivery<'_>) {
+        if let (true, Some(token)) = (self.eager, token) {
             self.acks.done(token);
         }
-        self.seen.lock().unwrap().deliveries.push(delivery);
+        let delivered = Delivered { publish: arrival.into_publish(), token };
+        self.seen.lock().unwrap().deliveries.push(delivered);
     }
 
     fn flush(&mut self) {
@@ -136,7 +143,7 @@ impl Listener {
 
     pub fn payloads(&self) -> Vec<String> {
         let text =
-            |delivery: &Delivery| String::from_utf8_lossy(&delivery.publish.payload).into_owned();
+            |delivery: &Delivered| String::from_utf8_lossy(&delivery.publish.payload).into_owned();
         self.seen().deliveries.iter().map(text).collect()
     }
 }

@@ -99,7 +99,7 @@ fn missing(table: &Table, secrets: &Secrets, dev: &Dev) -> Result<(), Failure> {
 }
 
 fn references(table: &Table) -> Vec<(&'static str, KeyRef)> {
-    let steps = table.routes.iter().flat_map(|route| &route.middleware);
+    let steps = table.routes.iter().flat_map(|route| route.middleware.iter());
     let reference = |step: &Middleware| match step {
         Middleware::ApiKey { keys, .. } => Some(("Secret", keys.clone())),
         Middleware::Validate(SchemaSource::ConfigMap(at)) => Some(("ConfigMap", at.clone())),

@@ -211,7 +211,7 @@ impl Sampler {
         payload: &mut Value,
         properties: &mut Properties,
     ) {
-        for step in &route.middleware {
+        for step in route.middleware.iter() {
             let Middleware::ApiKey { keys, source } = step else { continue };
             let known = secrets.text(keys).unwrap_or_default();
             let known: Vec<&str> =

@@ -33,7 +33,7 @@ pub(super) enum Kind {
 /// The shape that all expressions of a route agree on.
 pub(super) fn of(route: &Route) -> Shape {
     let mut shape = Shape::default();
-    for step in &route.middleware {
+    for step in route.middleware.iter() {
         of_step(step, &mut shape);
     }
     for handler in &route.handlers {

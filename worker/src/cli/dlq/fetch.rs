@@ -4,7 +4,8 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 use routemq_mqtt::{
-    Acks, ConnectionState, Delivery, End, QoS, Receiver, SessionConfig, SessionHandle, Subscription,
+    AckToken, Acks, ConnectionState, Delivery, End, Publish, QoS, Receiver, SessionConfig,
+    SessionHandle, Subscription,
 };
 use tokio::sync::mpsc;
 
@@ -95,14 +96,17 @@ impl Source {
     }
 }
 
+/// A letter as it came, and what is owed for it.
+type Sent = (Publish, Option<AckToken>);
+
 /// Hands letters over; bounded by the receive maximum, since each is acknowledged after it is kept.
 struct Inbox {
-    letters: mpsc::UnboundedSender<Delivery>,
+    letters: mpsc::UnboundedSender<Sent>,
 }
 
 impl Receiver for Inbox {
-    fn deliver(&mut self, delivery: Delivery) {
-        let _ = self.letters.send(delivery);
+    fn deliver(&mut self, Delivery { arrival, token }: Delivery<'_>) {
+        let _ = self.letters.send((arrival.into_publish(), token));
     }
 }
 
@@ -137,7 +141,7 @@ fn say_what_is_missed(session: &SessionHandle, new: bool, filters: &[String]) {
 /// Keeps what comes until everything that was queued at the start has come.
 async fn keep(
     store: &mut Store,
-    incoming: &mut mpsc::UnboundedReceiver<Delivery>,
+    incoming: &mut mpsc::UnboundedReceiver<Sent>,
     acks: Option<&Acks>,
     barrier: impl Future<Output = bool>,
 ) -> Result<usize, Failure> {
@@ -160,12 +164,12 @@ async fn keep(
 /// Acknowledges after the commit, so that a kill in between only brings it once more.
 async fn keep_one(
     store: &mut Store,
-    delivery: &Delivery,
+    (letter, token): &Sent,
     acks: Option<&Acks>,
 ) -> Result<bool, Failure> {
-    let letter = Letter::new(&delivery.publish);
-    let kept = store.keep(&letter, delivery.publish.duplicate).await.map_err(failed)?;
-    if let (Some(acks), Some(token)) = (acks, delivery.token) {
+    let duplicate = letter.duplicate;
+    let kept = store.keep(&Letter::new(letter), duplicate).await.map_err(failed)?;
+    if let (Some(acks), Some(token)) = (acks, *token) {
         acks.done(token);
     }
     Ok(kept)

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::{
     Failure, FailureKind, FinalOutcome, Message, Next, Outcome, class,
+    engine::Local,
     metrics::RouteCells,
     middleware::from_fn,
     testing::{admit, around, at, bed, custom},
@@ -82,7 +83,8 @@ async fn every_attempt_is_counted_with_its_time_and_a_skipped_handler_is_not() {
         .engine()
         .await;
     let cells = Arc::new(RouteCells::new(&["never".into(), "slow".into()]));
-    engine.handle_counted(admit(&engine, ("t", "")), &cells).await;
+    let local = Local::new(engine.clone(), Arc::clone(&cells));
+    local.handle(admit(&engine, ("t", ""))).await;
     let totals = cells.totals();
     assert_eq!((totals.retries, read(&never)), (2, 0));
     assert_eq!((totals.handlers["slow"].count(), totals.handlers["never"].count()), (3, 0));
