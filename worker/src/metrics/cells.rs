@@ -28,7 +28,7 @@ use crate::outcome::{FinalOutcome, Reason};
 #[derive(Debug, Default)]
 #[repr(C)]
 pub(crate) struct RouteCells {
-    /// From the socket to the acknowledgement.
+    /// From the socket to the end of the handling, after which the acknowledgement is due.
     delivery: Histogram,
     /// Attempts, by handler. Most routes have one.
     handlers: SmallVec<[Histogram; 1]>,
@@ -73,18 +73,15 @@ impl RouteCells {
         }
     }
 
-    pub(crate) fn finished(&self, outcome: FinalOutcome) {
+    /// A message is to be acknowledged, or done with where nothing is owed; `took` since it was read.
+    pub(crate) fn finished(&self, outcome: FinalOutcome, took: Duration) {
         add_alone(self.cell(outcome), 1);
+        self.delivery.took_alone(took);
         match outcome {
             FinalOutcome::DeadLettered(class) => count(&self.dead_letters, class),
             FinalOutcome::Discarded(class) => count(&self.discards, class),
             _ => {}
         }
-    }
-
-    /// A message is acknowledged, or done with where nothing is owed.
-    pub(crate) fn delivered(&self, took: Duration) {
-        self.delivery.took_alone(took);
     }
 
     fn cell(&self, outcome: FinalOutcome) -> &AtomicU64 {

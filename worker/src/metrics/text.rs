@@ -220,8 +220,7 @@ mod tests {
         cells.received();
         cells.retried();
         cells.handled(0, Duration::from_millis(2));
-        cells.finished(FinalOutcome::DeadLettered(class::ROW));
-        cells.delivered(Duration::from_millis(3));
+        cells.finished(FinalOutcome::DeadLettered(class::ROW), Duration::from_millis(3));
         let routes = [("control".into(), cells.totals())].into();
         Totals { routes, overlap: 2, unmatched: 1, ..Totals::default() }
     }

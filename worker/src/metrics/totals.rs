@@ -29,7 +29,7 @@ pub struct RouteTotals {
     pub dead_letters: Classes,
     /// What was discarded, by class.
     pub discards: Classes,
-    /// How long messages took, from the socket to the acknowledgement.
+    /// How long messages took, from the socket to the outcome after which the acknowledgement goes out.
     pub delivery: Distribution,
     /// How long attempts took, by handler.
     pub handlers: BTreeMap<Arc<str>, Distribution>,

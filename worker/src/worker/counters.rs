@@ -143,12 +143,12 @@ mod tests {
         for lane in 0..2 {
             let cells = counters.cells(lane, &route(&["one"]));
             cells.received();
-            cells.finished(FinalOutcome::Done);
+            cells.finished(FinalOutcome::Done, Duration::from_millis(4));
             cells.retried();
             cells.handled(0, Duration::from_millis(3));
-            cells.finished(FinalOutcome::DeadLettered(class::ROW));
-            cells.finished(FinalOutcome::Discarded(class::TIMEOUT));
-            cells.delivered(Duration::from_millis(4));
+            let took = Duration::from_millis(4);
+            cells.finished(FinalOutcome::DeadLettered(class::ROW), took);
+            cells.finished(FinalOutcome::Discarded(class::TIMEOUT), took);
         }
         counters.owed.store(5, Relaxed);
         counters.settled.store(4, Relaxed);
@@ -177,7 +177,7 @@ mod tests {
         let totals = counted();
         let route = &totals.routes["route"];
         assert_eq!((route.received, route.done, route.dead_lettered), (2, 2, 2));
-        assert_eq!((route.retries, route.delivery.count()), (2, 2));
+        assert_eq!((route.retries, route.delivery.count()), (2, 6));
         assert_eq!(route.dead_letters, [(class::ROW, 2)].into());
         assert_eq!(route.discards, [(class::TIMEOUT, 2)].into());
         assert_eq!(route.handlers["one"].count(), 2);
@@ -200,7 +200,7 @@ mod tests {
         let counters = Counters::default();
         for handlers in [&["one"][..], &["one", "two"], &["one"]] {
             let cells = counters.cells(0, &route(handlers));
-            cells.finished(FinalOutcome::Done);
+            cells.finished(FinalOutcome::Done, Duration::ZERO);
             (0..handlers.len()).for_each(|index| cells.handled(index, Duration::ZERO));
         }
         let route = &counters.totals().routes["route"];

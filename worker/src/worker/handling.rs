@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     begun::Begun,
+    clock,
     engine::{Engine, Local, Rest},
     message::{Origin, Received},
     outcome::{Final, FinalOutcome, class},
@@ -67,7 +68,6 @@ pub(crate) struct Handling {
     counters: Arc<Counters>,
     unowed: Arc<Unowed>,
     /// This turn's, until the flush.
-    ended: Vec<Owed>,
     tokens: Vec<AckToken>,
     given_back: u64,
     unowed_done: (u64, u64),
@@ -92,22 +92,9 @@ impl Handling {
             acks,
             counters,
             unowed,
-            ended: Vec::new(),
             tokens: Vec::new(),
             given_back: 0,
             unowed_done: (0, 0),
-        }
-    }
-
-    /// What ended this turn is acknowledged now: one look at the clock for all of it.
-    fn deliver(&mut self) {
-        if self.ended.is_empty() {
-            return;
-        }
-        let now = Instant::now();
-        for ticket in self.ended.drain(..) {
-            ticket.local.cells(ticket.route).delivered(now.saturating_duration_since(ticket.at));
-            self.tokens.extend(ticket.token);
         }
     }
 
@@ -171,13 +158,15 @@ impl Work for Handling {
 
     fn finished(&mut self, ticket: Owed, result: Result<Final, Panicked>) {
         let ended = result.unwrap_or_else(|panicked| after_panic(&ticket, &panicked));
-        ticket.local.cells(ticket.route).finished(ended.outcome);
+        // Here, while the route's counters are at hand; the acknowledgement goes out at the end of the turn.
+        let took = clock::recent().saturating_duration_since(ticket.at);
+        ticket.local.cells(ticket.route).finished(ended.outcome, took);
         if let (Some(observer), Some(message)) = (&self.observer, &ticket.received) {
             let duration = ticket.at.elapsed();
             observer.finished(&Record { worker: &self.identity, message, ended, duration });
         }
         self.count_unowed(&ticket);
-        self.ended.push(ticket);
+        self.tokens.extend(ticket.token);
     }
 
     fn given_back(&mut self, ticket: Owed) {
@@ -186,7 +175,6 @@ impl Work for Handling {
     }
 
     fn flush(&mut self) {
-        self.deliver();
         if !self.tokens.is_empty() {
             self.counters.settled.fetch_add(self.tokens.len() as u64, Relaxed);
             self.acks.done_all(&self.tokens);

@@ -63,9 +63,11 @@ fn topic(whole: &[u8], start: usize) -> Result<&str, Fault> {
     let length = whole.get(start..start + 2).ok_or_else(truncated)?;
     let end = start + 2 + usize::from(u16::from_be_bytes([length[0], length[1]]));
     let bytes = whole.get(start + 2..end).ok_or_else(truncated)?;
-    if let Some(wrong) = memchr::memchr3(b'+', b'#', 0, bytes) {
-        return Err(match bytes[wrong] {
-            0 => Fault::malformed("a topic with a NUL character"),
+    // Topics are short: this costs less than the call of what is made for long texts.
+    let forbidden = |byte: &u8| matches!(byte, b'+' | b'#' | 0);
+    if bytes.iter().fold(false, |any, byte| any | forbidden(byte)) {
+        return Err(match bytes.iter().find(|byte| forbidden(byte)) {
+            Some(0) => Fault::malformed("a topic with a NUL character"),
             _ => Fault::new(reason::TOPIC_NAME_INVALID, "a topic with a wildcard"),
         });
     }
