@@ -131,7 +131,6 @@ fn bit(handler: usize) -> u8 {
 pub struct RouteInfo {
     pub(crate) name: Arc<str>,
     pub(crate) params: Vec<ParamInfo>,
-    pub(crate) payload: PayloadRules,
     /// `as` names by handler index.
     pub(crate) results: Vec<Option<String>>,
 }
@@ -148,7 +147,6 @@ impl RouteInfo {
         Self {
             name: Arc::clone(&route.name),
             params: route.pattern.levels().iter().filter_map(ParamInfo::of).collect(),
-            payload: route.payload,
             results: route.handlers.iter().map(|handler| handler.result_name.clone()).collect(),
         }
     }
@@ -207,10 +205,9 @@ impl From<Publish> for Head {
 // === impl Received ===
 
 impl Received {
-    /// `parts` lie in what `origin` read, by a table with its routes.
-    pub(crate) fn new(origin: &Arc<Origin>, parts: Parts) -> Self {
+    /// `parts` lie in what `origin` read, by a table with its routes; `rules` are those of its route.
+    pub(crate) fn new(origin: &Arc<Origin>, parts: Parts, rules: PayloadRules) -> Self {
         let Parts { topic, payload, head, route, captures } = parts;
-        let rules = origin.routes[route as usize].payload;
         Self {
             origin: Arc::clone(origin),
             topic,

@@ -101,6 +101,10 @@ fn container(route: &Validated, settings: &Settings) -> Container {
     }
 }
 
+/// glibc gives each thread a heap of its own, in which what a table was made of is never used again: with a few routes as many
+/// megabytes as threads. A message's memory comes from a thread's own cache, which this does not concern (mallopt(3)).
+const ARENAS: &str = "2";
+
 fn environment(route: &Validated) -> Vec<EnvVar> {
     let level = route.object.spec.worker.as_ref().and_then(|worker| worker.log_level);
     vec![
@@ -110,6 +114,7 @@ fn environment(route: &Validated) -> Vec<EnvVar> {
         field("ROUTEMQ_POD_UID", "metadata.uid"),
         field("ROUTEMQ_NAMESPACE", "metadata.namespace"),
         plain("ROUTEMQ_SCRATCH", SCRATCH),
+        plain("MALLOC_ARENA_MAX", ARENAS),
     ]
 }
 

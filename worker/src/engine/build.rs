@@ -108,6 +108,7 @@ impl<'a> Builder<'a> {
             })
             .collect();
         Compiled {
+            payload: route.payload,
             chain,
             handlers,
             dead_letter: route.dead_letter.clone(),

@@ -33,7 +33,11 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use routemq_crds::{problem::Problem, table::Table, template::TopicTemplate};
+use routemq_crds::{
+    problem::Problem,
+    table::{PayloadRules, Table},
+    template::TopicTemplate,
+};
 use routemq_mqtt::{Arrival, Publish};
 use smallvec::SmallVec;
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -199,7 +203,9 @@ pub(crate) struct Shared {
 
 /// One route, ready to run. What every message of the route needs stands together.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub(crate) struct Compiled {
+    pub(crate) payload: PayloadRules,
     /// Index into the worker's chains.
     pub(crate) chain: u32,
     /// Most routes have one.
@@ -364,7 +370,13 @@ impl Engine {
             route: found.index(),
             captures: found.captures,
         };
-        Arc::new(Received::new(&self.origin(read, at), parts))
+        Arc::new(self.received(&self.origin(read, at), parts))
+    }
+
+    /// A message of what was read, as its route takes it.
+    pub(crate) fn received(&self, origin: &Arc<Origin>, parts: Parts) -> Received {
+        let rules = self.inner.routes[parts.route as usize].payload;
+        Received::new(origin, parts, rules)
     }
 
     /// Messages with the same key are handled in order: the hash of `orderBy`, by default of the topic.

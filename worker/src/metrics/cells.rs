@@ -10,7 +10,6 @@ use std::{
 };
 
 use routemq_crds::table::{Action, Handler};
-use smallvec::SmallVec;
 
 use super::{
     histogram::{Histogram, add_alone},
@@ -23,15 +22,14 @@ use crate::outcome::{FinalOutcome, Reason};
 /// What messages come to is counted by the lane's task alone. Attempts may be counted by several tasks at once: custom
 /// middleware may run the rest of the chain on a task of its own.
 ///
-/// What a message touches are three lines of the processor's cache, in one piece of memory: a worker may have many routes, and
-/// all of them messages.
+/// What a message touches are three lines of the processor's cache: a worker may have many routes, and all of them messages.
 #[derive(Debug, Default)]
 #[repr(C)]
 pub(crate) struct RouteCells {
     /// From the socket to the end of the handling, after which the acknowledgement is due.
     delivery: Histogram,
-    /// Attempts, by handler. Most routes have one.
-    handlers: SmallVec<[Histogram; 1]>,
+    /// Attempts, by handler.
+    handlers: Box<[Histogram]>,
     received: AtomicU64,
     done: AtomicU64,
     retries: AtomicU64,

@@ -5,6 +5,7 @@ use std::hash::{BuildHasher as _, Hasher as _};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use routemq_crds::topic::{Level, ParamKind, Pattern};
+use smallvec::SmallVec;
 
 /// No node and no list: the root is nobody's child, and lists count from one.
 pub(super) const NONE: u32 = 0;
@@ -57,7 +58,8 @@ pub(super) struct Entry {
 struct LiteralEdge {
     parent: u32,
     child: u32,
-    text: Box<str>,
+    /// Most are short: kept where they are compared.
+    text: SmallVec<[u8; 16]>,
 }
 
 #[derive(Debug)]
@@ -120,7 +122,7 @@ impl Trie {
         if text.len() > self.longest_literal {
             return None;
         }
-        let same = |edge: &LiteralEdge| edge.parent == parent && *edge.text == *text;
+        let same = |edge: &LiteralEdge| edge.parent == parent && edge.text[..] == *text.as_bytes();
         self.literals.find(self.hash(parent, text), same).map(|edge| edge.child)
     }
 
@@ -134,7 +136,7 @@ impl Trie {
         let (hasher, hash_of_text) = (&self.hasher, self.hash(parent, text));
         self.literals.insert_unique(
             hash_of_text,
-            LiteralEdge { parent, child, text: text.into() },
+            LiteralEdge { parent, child, text: SmallVec::from_slice(text.as_bytes()) },
             |edge| hash(hasher, edge.parent, &edge.text),
         );
         child
@@ -156,7 +158,7 @@ impl Trie {
     }
 
     fn hash(&self, parent: u32, text: &str) -> u64 {
-        hash(&self.hasher, parent, text)
+        hash(&self.hasher, parent, text.as_bytes())
     }
 }
 
@@ -180,10 +182,10 @@ impl Node {
     }
 }
 
-fn hash(hasher: &FixedState, parent: u32, text: &str) -> u64 {
+fn hash(hasher: &FixedState, parent: u32, text: &[u8]) -> u64 {
     let mut hasher = hasher.build_hasher();
     hasher.write_u32(parent);
-    hasher.write(text.as_bytes());
+    hasher.write(text);
     hasher.finish()
 }
 

@@ -73,7 +73,7 @@ pub(crate) struct Admitted {
     /// What is acknowledged in the end.
     pub(crate) token: Option<AckToken>,
     /// What it lies in, where that is not what the batch's were read into.
-    pub(crate) own: Option<Bytes>,
+    pub(crate) own: Option<Box<Bytes>>,
     /// The message.
     pub(crate) parts: Parts,
 }
@@ -265,8 +265,8 @@ impl Feeds {
         let Delivery { mut arrival, token } = delivery;
         self.fill(ready, arrival.read, turn);
         let key = ready.engine.key(&arrival, &found, turn.time);
-        let own = (room == Room::Apart).then(|| arrival.detach());
-        let parts = parts(arrival, own.as_ref(), found);
+        let own = (room == Room::Apart).then(|| Box::new(arrival.detach()));
+        let parts = parts(arrival, own.as_deref(), found);
         if token.is_none() {
             self.handed.0 += 1;
             self.handed.1 += parts.size();

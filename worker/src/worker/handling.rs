@@ -122,12 +122,10 @@ impl Iterator for Opened {
     fn next(&mut self) -> Option<Self::Item> {
         let Admitted { key, token, own, parts } = self.jobs.next()?;
         let bytes = if token.is_none() { parts.size() } else { 0 };
+        let engine = self.local.engine();
         let received = Arc::new(match own {
-            None => Received::new(&self.origin, parts),
-            Some(own) => {
-                let origin = self.local.engine().origin(own, self.origin.arrived);
-                Received::new(&origin, parts)
-            }
+            None => engine.received(&self.origin, parts),
+            Some(own) => engine.received(&engine.origin(*own, self.origin.arrived), parts),
         });
         let route = received.route_index();
         self.local.cells(route).received();
