@@ -86,7 +86,9 @@ impl Rest {
             Stage::Boxed(work) => guard(work).await,
             Stage::Handlers(rest) => rest.end(self.seat.here()).await,
         };
-        self.logged.iter().for_each(|logged| logged.end(&outcome));
+        if let Some(logged) = self.logged {
+            logged.end(&outcome);
+        }
         outcome
     }
 }
@@ -96,7 +98,9 @@ pub(super) fn begin(here: Here<'_>, from: usize, message: Message) -> Begun<Outc
     let logged = Logged::begin(here, from, &message);
     match steps(here, from, message) {
         Begun::Ended(outcome) => {
-            logged.iter().for_each(|logged| logged.end(&outcome));
+            if let Some(logged) = logged {
+                logged.end(&outcome);
+            }
             Begun::Ended(outcome)
         }
         Begun::Waits(stage) => Begun::Waits(Rest { seat: here.seat(), logged, stage }),

@@ -45,7 +45,7 @@ pub(crate) struct RateLimit {
 
 /// 64ths of a nanosecond: a rate of millions a second is kept to a thousandth of a percent, for nine years.
 type Ticks = u64;
-const TICKS: u128 = 64;
+const TICKS: Ticks = 64;
 
 /// How fast a bucket fills.
 #[derive(Clone, Copy, Debug)]
@@ -98,8 +98,8 @@ impl RateLimit {
     }
 
     pub(crate) fn enter(&self, message: &Message, shared: &Shared) -> Result<Entered, Failure> {
-        let (shard, key) = self.key(message, shared)?;
-        let wait = self.take(shard, key, clock::recent());
+        let (place, key) = self.key(message, shared)?;
+        let wait = self.take(place, key, clock::recent());
         match (wait, self.action) {
             (Duration::ZERO, _) => Ok(Entered::Continue),
             (wait, RateLimitAction::Delay) => Ok(Entered::Wait(wait)),
@@ -125,8 +125,8 @@ impl RateLimit {
 
     /// Takes a message's worth from the key's bucket; how long until it is there. With `Delay` the
     /// bucket goes into debt, so that those who wait leave one after the other.
-    fn take(&self, shard: u64, key: u64, now: Instant) -> Duration {
-        let shard = &self.shards[(shard >> 60) as usize % SHARDS];
+    fn take(&self, place: u64, key: u64, now: Instant) -> Duration {
+        let shard = &self.shards[(place >> 60) as usize % SHARDS];
         let now = ticks(now.saturating_duration_since(self.start));
         let most = if self.key.is_some() { MOST_KEYS } else { MOST_TOPICS } / SHARDS;
         let mut buckets = shard.lock().unwrap_or_else(PoisonError::into_inner);
@@ -137,18 +137,18 @@ impl RateLimit {
             bucket.full = full;
         }
         // Rounded up: after it, a message's worth is there.
-        Duration::from_nanos(wait.div_ceil(TICKS as u64))
+        Duration::from_nanos(wait.div_ceil(TICKS))
     }
 }
 
 fn ticks(time: Duration) -> Ticks {
-    Ticks::try_from(time.as_nanos() * TICKS).unwrap_or(Ticks::MAX)
+    Ticks::try_from(time.as_nanos() * u128::from(TICKS)).unwrap_or(Ticks::MAX)
 }
 
 impl Rate {
     fn new(limit: u32, per: Duration, burst: u32) -> Self {
         // Rounded up: never more than what is allowed.
-        let interval = (per.as_nanos() * TICKS).div_ceil(u128::from(limit.max(1)));
+        let interval = (per.as_nanos() * u128::from(TICKS)).div_ceil(u128::from(limit.max(1)));
         let interval = Ticks::try_from(interval).unwrap_or(Ticks::MAX).max(1);
         Self { interval, capacity: interval.saturating_mul(burst.max(1).into()) }
     }
