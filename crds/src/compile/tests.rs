@@ -1,4 +1,7 @@
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use proptest::prelude::*;
 
@@ -61,6 +64,19 @@ fn the_design_s_example_compiles() {
     );
     assert_eq!(table.routes[1].middleware.len(), 2);
     assert_eq!(table.routes[1].qos, 2);
+}
+
+#[test]
+fn routes_with_the_same_steps_share_them() {
+    let yaml = "{groups: [{name: g, middleware: [{filter: {expression: message.retain}}]}], routes: [\
+        {name: a, group: g, topic: a, handlers: [{log: {}}]}, {name: b, topic: b, handlers: [{log: {}}]}, \
+        {name: c, group: g, topic: c, handlers: [{log: {}}]}, \
+        {name: d, group: g, topic: d, middleware: [{log: {}}], handlers: [{log: {}}]}]}";
+    let table = compile(&spec(yaml)).expect("no problem");
+    let shared = |one: usize, other: usize| {
+        Arc::ptr_eq(&table.routes[one].middleware, &table.routes[other].middleware)
+    };
+    assert_eq!([shared(0, 2), shared(0, 1), shared(0, 3)], [true, false, false]);
 }
 
 /// An object of this spec; `LONG` stands for an expression of 1,025 characters.

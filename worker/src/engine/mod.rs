@@ -17,18 +17,17 @@
 
 mod build;
 mod chain;
+mod counters;
 mod finish;
 mod handlers;
 mod local;
 mod order;
+mod resources;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -43,12 +42,13 @@ use smallvec::SmallVec;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 pub use chain::Next;
+pub use counters::RouteCounters;
 pub(crate) use finish::Rest;
 pub(crate) use local::{Books, Here, Local};
 pub(crate) use order::topic_hash;
+pub use resources::Resources;
 
 use crate::{
-    database::Database,
     eval::Evaluator,
     handler,
     health::Health,
@@ -60,7 +60,6 @@ use crate::{
     outcome::Final,
     registry::{Registry, States},
     router::{Captures, Matcher},
-    secrets::Secrets,
 };
 
 /// Tables below this size are built where somebody asks for them.
@@ -126,67 +125,6 @@ impl Drop for Inner {
     }
 }
 
-/// What an engine works with.
-#[derive(Clone, Debug)]
-pub struct Resources {
-    /// Where handlers and dead letters publish to.
-    pub outbox: Outbox,
-    /// Secrets and ConfigMaps that the table refers to.
-    pub secrets: Secrets,
-    /// Where `sql` handlers write to.
-    pub database: Option<Database>,
-    /// Where it is told what messages are held for.
-    pub health: Health,
-    /// The worker's name, in dead letters.
-    pub worker: Arc<str>,
-    /// Finds a message that kills the process.
-    pub journal: Journal,
-}
-
-impl Resources {
-    /// Resources without secrets and without a database.
-    pub fn new(outbox: Outbox) -> Self {
-        Self {
-            outbox,
-            secrets: Secrets::default(),
-            database: None,
-            health: Health::default(),
-            worker: Arc::from("worker"),
-            journal: Journal::default(),
-        }
-    }
-
-    /// With these secrets.
-    #[must_use]
-    pub fn with_secrets(self, secrets: Secrets) -> Self {
-        Self { secrets, ..self }
-    }
-
-    /// With this database.
-    #[must_use]
-    pub fn with_database(self, database: Database) -> Self {
-        Self { database: Some(database), ..self }
-    }
-
-    /// With this health, for instance the one of the table before.
-    #[must_use]
-    pub fn with_health(self, health: Health) -> Self {
-        Self { health, ..self }
-    }
-
-    /// With this journal of crashes.
-    #[must_use]
-    pub fn with_journal(self, journal: Journal) -> Self {
-        Self { journal, ..self }
-    }
-
-    /// With this worker's name.
-    #[must_use]
-    pub fn with_worker(self, worker: impl Into<Arc<str>>) -> Self {
-        Self { worker: worker.into(), ..self }
-    }
-}
-
 /// What all routes of a table share.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -218,58 +156,6 @@ pub(crate) struct Compiled {
 fn afresh(chain: &Chain) -> Chain {
     let afresh = |step: &Arc<Step>| step.afresh().map_or_else(|| Arc::clone(step), Arc::new);
     chain.iter().map(afresh).collect()
-}
-
-/// What a route's messages went through, beyond their outcome. Counted from the engine's start.
-#[derive(Debug, Default)]
-pub struct RouteCounters {
-    pub(crate) retries: Counter,
-    pub(crate) skipped: Counter,
-    pub(crate) unanswered: Counter,
-    pub(crate) unheard: Counter,
-    pub(crate) discarded: Counter,
-}
-
-/// Counts up.
-#[derive(Debug, Default)]
-pub(crate) struct Counter(AtomicU64);
-
-impl Counter {
-    /// Adds one; returns what it was.
-    pub(crate) fn up(&self) -> u64 {
-        self.0.fetch_add(1, Ordering::Relaxed)
-    }
-
-    fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-impl RouteCounters {
-    /// Attempts beyond the first, of any handler.
-    pub fn retries(&self) -> u64 {
-        self.retries.get()
-    }
-
-    /// Handlers that their `when` skipped.
-    pub fn skipped(&self) -> u64 {
-        self.skipped.get()
-    }
-
-    /// `reply` handlers whose message named no response topic.
-    pub fn unanswered(&self) -> u64 {
-        self.unanswered.get()
-    }
-
-    /// Dead letters that the broker took although nobody subscribes to their topic.
-    pub fn unheard_dead_letters(&self) -> u64 {
-        self.unheard.get()
-    }
-
-    /// Messages given up where the spec names no dead letter topic.
-    pub fn discarded(&self) -> u64 {
-        self.discarded.get()
-    }
 }
 
 // === impl Engine ===

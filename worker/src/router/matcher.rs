@@ -185,3 +185,20 @@ fn accepts(edge: Edge, level: &str) -> bool {
         Edge::Float => ParamKind::Float.accepts(level),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::level_length;
+
+    proptest! {
+        #[test]
+        fn a_level_ends_where_a_naive_search_finds_the_slash(
+            rest in prop::collection::vec(prop_oneof![Just(b'/'), Just(b'.'), Just(b'0'), Just(0xAF), any::<u8>()], 0..40)
+        ) {
+            let naive = rest.iter().position(|byte| *byte == b'/').unwrap_or(rest.len());
+            prop_assert_eq!(level_length(&rest), naive);
+        }
+    }
+}

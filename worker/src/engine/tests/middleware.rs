@@ -8,7 +8,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::{
-    Failure, FinalOutcome, Message, Next, Outcome, Secrets, class,
+    Engine, Failure, FinalOutcome, Message, Next, Outcome, Registry, Secrets, class,
     dispatch::Incoming,
     middleware::from_fn,
     testing::{Bed, around, at, bed, custom},
@@ -114,6 +114,28 @@ async fn each_worker_of_a_process_has_the_whole_limit_of_its_own() {
         assert!(engine.dispatch(("devices/1", "")).await.is_done());
         let third = engine.dispatch(("devices/1", "")).await.outcome;
         assert_eq!(third, Some(FinalOutcome::Dropped(class::RATE_LIMITED)));
+    }
+}
+
+/// Two routes of a group with this limit.
+async fn grouped(limit: &str) -> Engine {
+    let yaml = format!(
+        "apiVersion: routemq.io/v1alpha1\nkind: MqttRoute\nmetadata: {{name: t, namespace: n}}\nspec:\n  \
+         groups: [{{name: g, middleware: [{{rateLimit: {{limit: 1, perSeconds: 60, action: Drop{limit}}}}}]}}]\n  \
+         routes:\n  - {{name: a, group: g, topic: 'a/{{id}}', handlers: [{{log: {{}}}}]}}\n  \
+         - {{name: b, group: g, topic: 'b/{{id}}', handlers: [{{log: {{}}}}]}}\n"
+    );
+    Engine::from_yaml(&yaml, &Registry::new()).await.unwrap().swap_remove(0)
+}
+
+#[tokio::test(start_paused = true)]
+async fn routes_of_a_group_share_a_limit_by_topic_and_count_apart_what_a_key_gives() {
+    for (limit, chains) in [("", 1), (", key: params.id", 2)] {
+        let engine = grouped(limit).await;
+        assert_eq!(engine.inner.chains.len(), chains, "{limit:?}");
+        for (topic, passes) in [("a/1", true), ("b/1", true), ("a/1", false), ("b/1", false)] {
+            assert_eq!(engine.dispatch((topic, "")).await.is_done(), passes, "{limit:?} {topic}");
+        }
     }
 }
 
