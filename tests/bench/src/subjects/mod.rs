@@ -12,7 +12,10 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 
-pub(crate) use self::progress::{Progress, Tally};
+pub(crate) use self::{
+    progress::{Progress, Tally},
+    worker::is_slow,
+};
 use crate::error::BenchError;
 
 /// What can be measured.

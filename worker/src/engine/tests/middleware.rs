@@ -120,7 +120,7 @@ async fn each_worker_of_a_process_has_the_whole_limit_of_its_own() {
 /// Two routes of a group with this limit.
 async fn grouped(limit: &str) -> Engine {
     let yaml = format!(
-        "apiVersion: routemq.io/v1alpha1\nkind: MqttRoute\nmetadata: {{name: t, namespace: n}}\nspec:\n  \
+        "apiVersion: routemq.io/v1alpha1\nkind: MqttRoute\nmetadata: {{name: t, namespace: fleet}}\nspec:\n  \
          groups: [{{name: g, middleware: [{{rateLimit: {{limit: 1, perSeconds: 60, action: Drop{limit}}}}}]}}]\n  \
          routes:\n  - {{name: a, group: g, topic: 'a/{{id}}', handlers: [{{log: {{}}}}]}}\n  \
          - {{name: b, group: g, topic: 'b/{{id}}', handlers: [{{log: {{}}}}]}}\n"
