@@ -94,7 +94,7 @@ impl Connection<'_> {
         }
         let free = self.window - (self.sent - self.acknowledged);
         let left = self.shared.until.load(Relaxed).saturating_sub(self.sent);
-        if left > 0 && left < free {
+        if left > 0 && left <= free {
             return self.write(left);
         }
         if left == 0 || free < (self.window / LEAST_SHARE).max(1) {
