@@ -17,6 +17,16 @@ pub(crate) enum Begun<T, R> {
     Waits(R),
 }
 
+impl<T, R> Begun<T, R> {
+    /// Its end; `wait` makes a future of what is left.
+    pub(crate) async fn end<F: Future<Output = T>>(self, wait: impl FnOnce(R) -> F) -> T {
+        match self {
+            Self::Ended(ended) => ended,
+            Self::Waits(rest) => wait(rest).await,
+        }
+    }
+}
+
 /// Begins `work`. One that waits has been polled without a waker: whoever takes it polls it again.
 pub(crate) fn begin<F: Future + Unpin>(mut work: F) -> Begun<F::Output, F> {
     match Pin::new(&mut work).poll(&mut Context::from_waker(Waker::noop())) {

@@ -34,6 +34,23 @@ pub struct Publish {
     pub properties: Option<Box<Properties>>,
 }
 
+impl Publish {
+    /// As it would be handed over: `read` is what topic and payload lie in, where they do.
+    #[must_use]
+    pub fn arrival<'a>(&'a self, read: &'a Bytes) -> Arrival<'a> {
+        Arrival {
+            read,
+            topic: &self.topic,
+            payload: &self.payload,
+            qos: self.qos,
+            retain: self.retain,
+            duplicate: self.duplicate,
+            subscriptions: self.subscriptions.clone(),
+            properties: self.properties.clone(),
+        }
+    }
+}
+
 /// A PUBLISH as it is handed over: its parts lie in what was read. Whoever keeps them keeps ranges of [`Self::read`], or
 /// [`Self::into_publish`]; so that nothing is counted for each message.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -32,17 +32,7 @@ pub(crate) struct Held {
 impl Held {
     /// As it came.
     pub(crate) fn arrival(&self) -> Arrival<'_> {
-        let publish = &self.publish;
-        Arrival {
-            read: &self.read,
-            topic: &publish.topic,
-            payload: &publish.payload,
-            qos: publish.qos,
-            retain: publish.retain,
-            duplicate: publish.duplicate,
-            subscriptions: publish.subscriptions.clone(),
-            properties: publish.properties.clone(),
-        }
+        self.publish.arrival(&self.read)
     }
 }
 

@@ -96,7 +96,7 @@ struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    fn route(&mut self, index: usize, route: &table::Route, shared: &Arc<Shared>) -> Compiled {
+    fn route(&mut self, index: usize, route: &table::Route, shared: &Shared) -> Compiled {
         let field = format!("spec.routes[{index}]");
         let chain = self.chain(&field, &route.middleware);
         let handlers = route.handlers.iter().enumerate();

@@ -135,10 +135,8 @@ fn steps(here: Here<'_>, from: usize, mut message: Message) -> Begun<Outcome, St
 fn later(seat: Seat, at: usize, message: Message, pause: Duration) -> BoxFuture<Outcome> {
     Box::pin(async move {
         sleep(pause).await;
-        match steps(seat.here(), at, message) {
-            Begun::Ended(outcome) => outcome,
-            Begun::Waits(stage) => Rest { seat, logged: None, stage }.end().await,
-        }
+        let begun = steps(seat.here(), at, message);
+        begun.end(|stage| Rest { seat, logged: None, stage }.end()).await
     })
 }
 

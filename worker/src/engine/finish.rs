@@ -45,9 +45,11 @@ pub(super) fn begin(
         First::Not(message)
     } else {
         match run(here, message) {
-            Begun::Ended(Outcome::Failed(failure)) => First::Failed(failure),
-            Begun::Ended(outcome) => return Begun::Ended(conclude(outcome, &received)),
             Begun::Waits(rest) => First::Waits(rest),
+            Begun::Ended(outcome) => match ended(outcome) {
+                Ok(outcome) => return Begun::Ended(conclude(outcome, &received)),
+                Err(failure) => First::Failed(failure),
+            },
         }
     };
     Begun::Waits(Rest { seat: here.seat(), received, first })
@@ -59,24 +61,28 @@ impl Rest {
     /// Futures are moved when they are first waited for: what seldom happens is on the heap, so that what waits is small.
     pub(crate) async fn end(self) -> Final {
         let Self { seat, received, first } = self;
-        match settle(seat.here(), &received, first).await {
-            Outcome::Failed(failure) => {
-                let outcome = Box::pin(give_up(seat.here(), &received, &failure)).await;
-                Final { outcome, attempts: received.progress.attempts.load(Relaxed) }
-            }
-            outcome => conclude(outcome, &received),
-        }
+        let outcome = match ended(settle(seat.here(), &received, first).await) {
+            Ok(outcome) => outcome,
+            Err(failure) => Box::pin(give_up(seat.here(), &received, &failure)).await,
+        };
+        conclude(outcome, &received)
     }
 }
 
-fn conclude(outcome: Outcome, received: &Received) -> Final {
-    let outcome = match outcome {
-        Outcome::Done => FinalOutcome::Done,
-        Outcome::Dropped(reason) => FinalOutcome::Dropped(reason),
-        Outcome::Rejected(reason) => FinalOutcome::Rejected(reason),
-        // Whoever has a failure gives it up.
-        Outcome::Failed(failure) => FinalOutcome::Discarded(failure.class),
-    };
+/// An outcome that is final.
+///
+/// # Errors
+/// The failure of one that is not: it is tried again or given up.
+fn ended(outcome: Outcome) -> Result<FinalOutcome, Failure> {
+    match outcome {
+        Outcome::Done => Ok(FinalOutcome::Done),
+        Outcome::Dropped(reason) => Ok(FinalOutcome::Dropped(reason)),
+        Outcome::Rejected(reason) => Ok(FinalOutcome::Rejected(reason)),
+        Outcome::Failed(failure) => Err(failure),
+    }
+}
+
+fn conclude(outcome: FinalOutcome, received: &Received) -> Final {
     Final { outcome, attempts: received.progress.attempts.load(Relaxed) }
 }
 
@@ -128,7 +134,7 @@ async fn settle(here: Here<'_>, received: &Arc<Received>, first: First) -> Outco
                     Err(failure) => return Outcome::Failed(failure),
                 }
             }
-            run_to_end(here, message).await
+            run(here, message).end(chain::Rest::end).await
         }
     };
     let mut retry = Retry::new(shared.max_attempts, &shared.health);
@@ -143,14 +149,8 @@ async fn settle(here: Here<'_>, received: &Arc<Received>, first: First) -> Outco
         }
         here.route().counters.retries.up();
         here.cells().retried();
-        outcome = run_to_end(here, Message::again(Arc::clone(received))).await;
-    }
-}
-
-async fn run_to_end(here: Here<'_>, message: Message) -> Outcome {
-    match run(here, message) {
-        Begun::Ended(outcome) => outcome,
-        Begun::Waits(rest) => rest.end().await,
+        let again = Message::again(Arc::clone(received));
+        outcome = run(here, again).end(chain::Rest::end).await;
     }
 }
 

@@ -78,10 +78,8 @@ async fn persist(
             Some(First::Waits(work, started)) => Begun::Waits((work, started)),
             None => attempt(here, handler, message, retry.attempts()),
         };
-        let outcome = match begun {
-            Begun::Ended(outcome) => outcome,
-            Begun::Waits((work, started)) => wait(here, handler, message, work, started).await,
-        };
+        let outcome =
+            begun.end(|(work, started)| wait(here, handler, message, work, started)).await;
         let failure = match outcome {
             Outcome::Failed(failure) => failure,
             outcome => return outcome,

@@ -65,10 +65,7 @@ impl Local {
     pub(crate) async fn handle(self: Arc<Self>, message: Message) -> Final {
         let received = Arc::clone(message.received());
         let here = Here { local: &self, route: received.route_index() };
-        match finish::begin(here, received, message) {
-            Begun::Ended(ended) => ended,
-            Begun::Waits(rest) => rest.end().await,
-        }
+        finish::begin(here, received, message).end(Rest::end).await
     }
 }
 
@@ -105,11 +102,5 @@ impl Seat {
 impl Books for RouteCells {
     fn of(&self, _index: usize) -> &RouteCells {
         self
-    }
-}
-
-impl<T: Books> Books for Arc<T> {
-    fn of(&self, index: usize) -> &RouteCells {
-        (**self).of(index)
     }
 }

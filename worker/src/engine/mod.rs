@@ -31,7 +31,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use routemq_crds::{
     problem::Problem,
     table::{PayloadRules, Table},
@@ -53,7 +53,7 @@ use crate::{
     handler,
     health::Health,
     journal::Journal,
-    message::{Head, Message, Origin, Part, Parts, Received, RouteInfo},
+    message::{Message, Origin, Parts, Received, RouteInfo},
     metrics::RouteCells,
     middleware::Step,
     outbox::Outbox,
@@ -99,9 +99,11 @@ pub(crate) struct Found {
 }
 
 impl Found {
-    /// There are fewer routes than that.
-    pub(crate) fn index(&self) -> u32 {
-        u32::try_from(self.route).unwrap_or(u32::MAX)
+    /// What is kept of the message that it was found for; see [`Parts::of`].
+    pub(crate) fn parts(self, arrival: Arrival<'_>, own: Option<&Bytes>) -> Parts {
+        // There are fewer routes than that.
+        let route = u32::try_from(self.route).unwrap_or(u32::MAX);
+        Parts::of(arrival, own, route, self.captures)
     }
 }
 
@@ -220,7 +222,14 @@ impl Engine {
     /// The message itself, where no route matches.
     pub fn admit(&self, publish: Publish, received_at: SystemTime) -> Result<Message, Publish> {
         match self.find(&publish.topic) {
-            Some(found) => Ok(Message::again(self.receive_alone(publish, received_at, found))),
+            Some(found) => {
+                let nothing = Bytes::new();
+                let mut arrival = publish.arrival(&nothing);
+                let own = arrival.detach();
+                let parts = found.parts(arrival, Some(&own));
+                let received = self.received(&self.origin(own, received_at), parts);
+                Ok(Message::again(Arc::new(received)))
+            }
             None => Err(publish),
         }
     }
@@ -240,23 +249,6 @@ impl Engine {
     /// What the messages of one read have in common.
     pub(crate) fn origin(&self, read: Bytes, arrived: SystemTime) -> Arc<Origin> {
         Arc::new(Origin { read, arrived, routes: Arc::clone(&self.inner.infos) })
-    }
-
-    /// A message that came by itself: its topic and its payload are copied into one piece.
-    fn receive_alone(&self, publish: Publish, at: SystemTime, found: Found) -> Arc<Received> {
-        let mut read = BytesMut::with_capacity(publish.topic.len() + publish.payload.len());
-        read.extend_from_slice(publish.topic.as_bytes());
-        read.extend_from_slice(&publish.payload);
-        let read = read.freeze();
-        let (topic, payload) = read.split_at(publish.topic.len());
-        let parts = Parts {
-            topic: Part::of(&read, topic),
-            payload: Part::of(&read, payload),
-            head: Head::from(publish),
-            route: found.index(),
-            captures: found.captures,
-        };
-        Arc::new(self.received(&self.origin(read, at), parts))
     }
 
     /// A message of what was read, as its route takes it.
@@ -280,7 +272,10 @@ impl Engine {
             params: &self.inner.infos[found.route].params,
             captures: &found.captures,
         };
-        let whole = || self.receive_alone(arrival.clone().into_publish(), at, found.clone());
+        let whole = || {
+            let parts = found.clone().parts(arrival.clone(), None);
+            Arc::new(self.received(&self.origin(arrival.read.clone(), at), parts))
+        };
         order::key(&self.inner.shared, looks, whole)
     }
 

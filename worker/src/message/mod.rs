@@ -12,8 +12,8 @@ use routemq_mqtt::Properties;
 use crate::payload::Payload;
 
 pub(crate) use self::{
-    read::{Origin, Part, Slice},
-    received::{Head, Parts},
+    read::{Origin, Slice},
+    received::Parts,
     route::ParamInfo,
 };
 pub use self::{received::Received, route::RouteInfo};

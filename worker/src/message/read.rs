@@ -52,11 +52,13 @@ impl Part {
     /// Where `inner`, which lies in `outer`, stands in it.
     pub(crate) fn of(outer: &[u8], inner: &[u8]) -> Self {
         let narrow = |number: usize| u32::try_from(number).unwrap_or_default();
-        let start = inner.as_ptr().addr().saturating_sub(outer.as_ptr().addr());
-        if inner.is_empty() || start + inner.len() > outer.len() {
-            return Self { start: 0, len: 0 };
+        let start = inner.as_ptr().addr().checked_sub(outer.as_ptr().addr());
+        match start {
+            Some(start) if start + inner.len() <= outer.len() => {
+                Self { start: narrow(start), len: narrow(inner.len()) }
+            }
+            _ => Self { start: 0, len: 0 },
         }
-        Self { start: narrow(start), len: narrow(inner.len()) }
     }
 
     /// Bytes.
@@ -102,6 +104,7 @@ mod tests {
         assert_eq!(Part::of(read, topic).range(), 0..13);
         assert_eq!(Part::of(read, payload).range(), 13..20);
         assert_eq!(Part::of(topic, payload).range(), 0..0);
+        assert_eq!(Part::of(payload, topic).range(), 0..0);
         assert_eq!(Part::of(read, &[]).range(), 0..0);
     }
 }

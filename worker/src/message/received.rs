@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use bytestring::ByteString;
 use routemq_crds::table::PayloadRules;
-use routemq_mqtt::{Properties, Publish, QoS};
+use routemq_mqtt::{Arrival, Properties, QoS};
 
 use super::{
     RouteInfo,
@@ -52,17 +52,32 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
+    /// Of a message that lies in what was read, or by itself in `own` (see [`Arrival::detach`]).
+    pub(crate) fn of(
+        arrival: Arrival<'_>,
+        own: Option<&Bytes>,
+        route: u32,
+        captures: Captures,
+    ) -> Self {
+        let (topic, payload) = match own {
+            Some(own) => own.split_at(arrival.topic.len()),
+            None => (arrival.topic.as_bytes(), arrival.payload),
+        };
+        let read = own.unwrap_or(arrival.read);
+        let Arrival { qos, retain, duplicate, properties, .. } = arrival;
+        Self {
+            topic: Part::of(read, topic),
+            payload: Part::of(read, payload),
+            head: Head { qos, retain, duplicate, properties },
+            route,
+            captures,
+        }
+    }
+
     /// Bytes that a sender can make large.
     pub(crate) fn size(&self) -> u64 {
         let properties = self.head.properties.as_ref().map_or(0, |it| it.size());
         self.topic.size() + self.payload.size() + properties as u64
-    }
-}
-
-impl From<Publish> for Head {
-    fn from(publish: Publish) -> Self {
-        let Publish { qos, retain, duplicate, properties, .. } = publish;
-        Self { qos, retain, duplicate, properties }
     }
 }
 

@@ -35,7 +35,7 @@ use super::{
 };
 use crate::{
     engine::{Found, Local},
-    message::{Head, Part, Parts},
+    message::Parts,
 };
 
 /// QoS 0 messages that may wait in a worker's lanes: beyond it they are dropped and counted.
@@ -226,8 +226,11 @@ impl Dispatcher {
         }
     }
 
-    /// What becomes of a QoS 0 message; `None`: there is no room for it.
-    fn make_room(&self, turn: Turn, arrival: &Arrival<'_>) -> Option<Room> {
+    /// Where a message is kept; `None`: a QoS 0 message for which there is no room.
+    fn room(&self, turn: Turn, Delivery { arrival, token }: &Delivery<'_>) -> Option<Room> {
+        if token.is_some() {
+            return Some(Room::Shared);
+        }
         let messages = self.out.handed.0.saturating_sub(turn.finished.0);
         let bytes = self.out.handed.1.saturating_sub(turn.finished.1) + arrival.size() as u64;
         if messages >= MOST_UNOWED || (messages > 0 && bytes > MOST_UNOWED_BYTES) {
@@ -266,7 +269,7 @@ impl Feeds {
         self.fill(ready, arrival.read, turn);
         let key = ready.engine.key(&arrival, &found, turn.time);
         let own = (room == Room::Apart).then(|| Box::new(arrival.detach()));
-        let parts = parts(arrival, own.as_deref(), found);
+        let parts = found.parts(arrival, own.as_deref());
         if token.is_none() {
             self.handed.0 += 1;
             self.handed.1 += parts.size();
@@ -311,27 +314,6 @@ impl Feeds {
     }
 }
 
-/// `own`: a copy of it by itself, topic first.
-fn parts(arrival: Arrival<'_>, own: Option<&Bytes>, found: Found) -> Parts {
-    let (topic, payload) = match own {
-        Some(own) => own.split_at(arrival.topic.len()),
-        None => (arrival.topic.as_bytes(), arrival.payload),
-    };
-    let read = own.unwrap_or(arrival.read);
-    Parts {
-        topic: Part::of(read, topic),
-        payload: Part::of(read, payload),
-        route: found.index(),
-        captures: found.captures,
-        head: Head {
-            qos: arrival.qos,
-            retain: arrival.retain,
-            duplicate: arrival.duplicate,
-            properties: arrival.properties,
-        },
-    }
-}
-
 /// By the key's high bits, without a division.
 fn lane_of(key: u64, lanes: usize) -> usize {
     let index = ((key >> 32) * lanes as u64) >> 32;
@@ -342,11 +324,7 @@ impl Receiver for Dispatcher {
     fn deliver(&mut self, delivery: Delivery<'_>) {
         let turn = self.turn();
         let token = delivery.token;
-        let room = if token.is_some() {
-            Room::Shared
-        } else if let Some(room) = self.make_room(turn, &delivery.arrival) {
-            room
-        } else {
+        let Some(room) = self.room(turn, &delivery) else {
             self.counters.overflow.fetch_add(1, Relaxed);
             return;
         };

@@ -10,7 +10,7 @@ use super::contestant::{Contestant, DEVICES, ROUTES, Setting};
 use crate::{
     bars::Bar,
     error::BenchError,
-    frames::RING,
+    frames::{RING, Traffic},
     options::Table,
     report::Row,
     rounds,
@@ -56,12 +56,12 @@ fn a_window(contestant: &mut Contestant) -> Result<f64, BenchError> {
 
 /// Messages of the window from `first` on that neither are slow nor stand behind one of their key that is.
 fn quick(first: u64) -> u64 {
-    let keys = (ROUTES * DEVICES) as u64;
+    let traffic = Traffic { routes: ROUTES, devices: DEVICES, qos: 1 };
     let mut held = BTreeSet::new();
     let window = first..first + u64::from(WINDOW);
     let is_quick = |index: &u64| {
-        // The ring's slots begin anew after 65,535 messages.
-        let key = index % RING as u64 % keys;
+        let slot = usize::try_from(index % RING as u64).unwrap_or(0);
+        let (_, key) = traffic.route_and_key(slot);
         if is_slow(*index) {
             held.insert(key);
         }

@@ -82,10 +82,10 @@ async fn every_attempt_is_counted_with_its_time_and_a_skipped_handler_is_not() {
         })
         .engine()
         .await;
-    let cells = Arc::new(RouteCells::new(&["never".into(), "slow".into()]));
-    let local = Local::new(engine.clone(), Arc::clone(&cells));
-    local.handle(admit(&engine, ("t", ""))).await;
-    let totals = cells.totals();
+    let cells = RouteCells::new(&["never".into(), "slow".into()]);
+    let local = Local::new(engine.clone(), cells);
+    Arc::clone(&local).handle(admit(&engine, ("t", ""))).await;
+    let totals = local.cells(0).totals();
     assert_eq!((totals.retries, read(&never)), (2, 0));
     assert_eq!((totals.handlers["slow"].count(), totals.handlers["never"].count()), (3, 0));
 }
