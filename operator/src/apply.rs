@@ -4,10 +4,13 @@
 //! - An object with a child's name that is not this MqttRoute's own is never touched ([`ApplyError::NameConflict`]), also one that
 //!   appears between the look and the write: what was not there is only created, what was there is changed only while it is the same object.
 //! - Where the live object already says what the desired one says, nothing is written: a second reconcile, a restart, an
-//!   upgrade make no request but reads.
+//!   upgrade make no request but reads. Where it said so when it was last looked at, and the watch tells of no edit since, it is not even read.
 //! - What a user edits in a field that we name is written back; fields that we do not name are left alone (server-side apply).
 
-use k8s_openapi::{NamespaceResourceScope, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use k8s_openapi::{
+    NamespaceResourceScope, api::apps::v1::Deployment,
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{Patch, PatchParams},
@@ -21,6 +24,8 @@ use crate::{
     metrics::Metrics,
     names,
     ownership::{Ownership, ownership},
+    sight::{Checked, Route, Sight, edited},
+    validate::Validated,
 };
 
 /// Annotation with a hash of what was applied last: tells a field that is no longer named from one that never was.
@@ -33,7 +38,7 @@ const NEVER: &str = "1";
 #[derive(Clone, Debug)]
 pub struct Applied {
     /// The Deployment as the API server has it, with its status.
-    pub deployment: k8s_openapi::api::apps::v1::Deployment,
+    pub deployment: Deployment,
     /// Children that somebody had changed and that were put back, as `Deployment devices-worker`.
     pub reverted: Vec<String>,
 }
@@ -77,43 +82,80 @@ pub enum ApplyError {
     Serialize(#[from] serde_json::Error),
 }
 
-/// Applies all children: rights before the pods that use them, the table before the pods that read it.
-///
-/// # Errors
-/// The first that fails; what came before it stays.
-pub async fn apply(
-    client: &Client,
-    metrics: &Metrics,
-    children: Children,
-) -> Result<Applied, ApplyError> {
-    // Destructured without `..`: a new child that nobody applies does not compile.
-    let Children { service_account, role, role_binding, config_map, disruption_budget, deployment } =
-        children;
-    let mut writer = Writer { client, metrics, reverted: Vec::new() };
-    writer.one("ServiceAccount", service_account).await?;
-    writer.one("Role", role).await?;
-    writer.one("RoleBinding", role_binding).await?;
-    writer.one("ConfigMap", config_map).await?;
-    writer.one("PodDisruptionBudget", disruption_budget).await?;
-    let deployment = writer.one("Deployment", deployment).await?;
-    Ok(Applied { deployment, reverted: writer.reverted })
-}
-
-struct Writer<'a> {
+/// Writes the children of one MqttRoute.
+pub(crate) struct Writer<'a> {
     client: &'a Client,
     metrics: &'a Metrics,
+    sight: &'a Sight,
+    route: Route,
     reverted: Vec<String>,
 }
 
-impl Writer<'_> {
-    async fn one<K>(&mut self, kind: &'static str, desired: K) -> Result<K, ApplyError>
-    where
-        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
-            + Clone
-            + Serialize
-            + DeserializeOwned
-            + std::fmt::Debug,
-    {
+impl<'a> Writer<'a> {
+    /// For the children of `route`; what `sight` shows to be in order is left alone.
+    pub(crate) fn new(
+        client: &'a Client,
+        metrics: &'a Metrics,
+        sight: &'a Sight,
+        route: &Validated,
+    ) -> Self {
+        Self { client, metrics, sight, route: route.key(), reverted: Vec::new() }
+    }
+
+    /// Applies all children: rights before the pods that use them, the table before the pods that read it.
+    ///
+    /// # Errors
+    /// The first that fails; what came before it stays.
+    pub(crate) async fn apply(mut self, children: Children) -> Result<Applied, ApplyError> {
+        // Destructured without `..`: a new child that nobody applies does not compile.
+        let Children {
+            service_account,
+            role,
+            role_binding,
+            config_map,
+            disruption_budget,
+            deployment,
+        } = children;
+        self.one("ServiceAccount", service_account).await?;
+        self.one("Role", role).await?;
+        self.one("RoleBinding", role_binding).await?;
+        self.one("ConfigMap", config_map).await?;
+        self.one("PodDisruptionBudget", disruption_budget).await?;
+        let deployment = self.deployment(deployment).await?;
+        Ok(Applied { deployment, reverted: self.reverted })
+    }
+
+    async fn one<K: Kind>(&mut self, kind: &'static str, desired: K) -> Result<(), ApplyError> {
+        let change = complete(&desired)?;
+        match self.known(kind, &change) {
+            Some(_) => Ok(()),
+            None => self.write(kind, &desired, change).await.map(drop),
+        }
+    }
+
+    /// As the watch has it, where nothing is to be done.
+    async fn deployment(&mut self, desired: Deployment) -> Result<Deployment, ApplyError> {
+        let (kind, change) = ("Deployment", complete(&desired)?);
+        let known = self.known(kind, &change);
+        match known.and_then(|known| self.sight.deployments.get(&self.route, &known.uid)) {
+            Some(deployment) => Ok(deployment),
+            None => self.write(kind, &desired, change).await,
+        }
+    }
+
+    /// A child that was as it should be when it was last looked at, and that nobody has edited since.
+    fn known(&self, kind: &'static str, change: &Value) -> Option<Checked> {
+        let checked = self.sight.unedited(&self.route, kind)?;
+        (hash(change) == Some(&checked.hash)).then_some(checked)
+    }
+
+    /// Writes the child, if that changes anything. One that nobody has edited is not read before.
+    async fn write<K: Kind>(
+        &mut self,
+        kind: &'static str,
+        desired: &K,
+        mut change: Value,
+    ) -> Result<K, ApplyError> {
         let name = desired.name_any();
         let api: Api<K> =
             Api::namespaced(self.client.clone(), &desired.namespace().unwrap_or_default());
@@ -121,11 +163,12 @@ impl Writer<'_> {
             let name = name.clone();
             move |source| ApplyError::Request { verb, kind, name, source }
         };
-        let live = api.get_opt(&name).await.map_err(request("get"))?;
-        let mut change = complete(&desired)?;
-        if let Some(live) = live {
+        if let Some(checked) = self.sight.unedited(&self.route, kind) {
+            change["metadata"]["uid"] = checked.uid.into();
+        } else if let Some(live) = api.get_opt(&name).await.map_err(request("get"))? {
             require_ours(kind, live.meta(), desired.meta())?;
             if is_as(&serde_json::to_value(&live)?, &change) {
+                self.check(kind, live.meta(), &change);
                 return Ok(live);
             }
             if live.annotations().get(APPLIED) == hash(&change) {
@@ -137,8 +180,40 @@ impl Writer<'_> {
         }
         self.metrics.wrote(kind);
         let params = PatchParams::apply(names::FIELD_MANAGER).force();
-        api.patch(&name, &params, &Patch::Apply(&change)).await.map_err(request("apply"))
+        let written = api.patch(&name, &params, &Patch::Apply(&change)).await;
+        let written = written.map_err(request("apply"))?;
+        self.check(kind, written.meta(), &change);
+        Ok(written)
     }
+
+    /// It is as it should be.
+    fn check(&self, kind: &'static str, found: &ObjectMeta, change: &Value) {
+        let checked = Checked {
+            uid: found.uid.clone().unwrap_or_default(),
+            edits: edited(found),
+            hash: hash(change).cloned().unwrap_or_default(),
+        };
+        self.sight.checked.put(&self.route, kind, checked);
+    }
+}
+
+/// A kind of child.
+trait Kind:
+    Resource<DynamicType = (), Scope = NamespaceResourceScope>
+    + Clone
+    + Serialize
+    + DeserializeOwned
+    + std::fmt::Debug
+{
+}
+
+impl<K> Kind for K where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>
+        + Clone
+        + Serialize
+        + DeserializeOwned
+        + std::fmt::Debug
+{
 }
 
 /// # Errors

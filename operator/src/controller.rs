@@ -26,7 +26,7 @@ use serde::de::DeserializeOwned;
 
 use crate::{
     reconcile::{Context, ReconcileError, on_error, reconcile},
-    watch::{self, Concern, changed},
+    watch::{self, changed},
 };
 
 /// Reconciles at once. Each waits for the API server most of its time.
@@ -62,35 +62,21 @@ async fn run_in(
             std::future::pending::<()>().await;
         }
     };
+    let sight = || context.sight.clone();
     let running = controller
         .with_config(Config::default().concurrency(CONCURRENCY))
         .trigger_backoff(watch::Pauses::default())
-        .reconcile_on(changed(
-            scoped::<PartialObjectMeta<Deployment>>(client, scope),
-            Concern::Everything,
-        ))
-        .reconcile_on(changed(
-            scoped::<PartialObjectMeta<ConfigMap>>(client, scope),
-            Concern::Everything,
-        ))
-        .reconcile_on(changed(
-            scoped::<PartialObjectMeta<ServiceAccount>>(client, scope),
-            Concern::Everything,
-        ))
-        .reconcile_on(changed(
-            scoped::<PartialObjectMeta<Role>>(client, scope),
-            Concern::Everything,
-        ))
-        .reconcile_on(changed(
-            scoped::<PartialObjectMeta<RoleBinding>>(client, scope),
-            Concern::Everything,
-        ))
+        .reconcile_on(changed(scoped::<Deployment>(client, scope), sight()))
+        .reconcile_on(changed(scoped::<PartialObjectMeta<ConfigMap>>(client, scope), sight()))
+        .reconcile_on(changed(scoped::<PartialObjectMeta<ServiceAccount>>(client, scope), sight()))
+        .reconcile_on(changed(scoped::<PartialObjectMeta<Role>>(client, scope), sight()))
+        .reconcile_on(changed(scoped::<PartialObjectMeta<RoleBinding>>(client, scope), sight()))
         .reconcile_on(changed(
             scoped::<PartialObjectMeta<PodDisruptionBudget>>(client, scope),
-            Concern::Everything,
+            sight(),
         ))
-        .reconcile_on(changed(scoped::<PartialObjectMeta<Lease>>(client, scope), Concern::Marks))
-        .reconcile_on(changed(scoped::<PartialObjectMeta<Pod>>(client, scope), Concern::Everything))
+        .reconcile_on(changed(scoped::<Lease>(client, scope), sight()))
+        .reconcile_on(changed(scoped::<PartialObjectMeta<Pod>>(client, scope), sight()))
         .graceful_shutdown_on(stop)
         .run(reconcile, on_error, Arc::new(context.clone()))
         .for_each(|outcome| {

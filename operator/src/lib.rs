@@ -22,6 +22,7 @@ pub mod reconcile;
 pub mod refusal;
 pub mod render;
 pub mod settings;
+mod sight;
 pub mod slot_leases;
 pub mod slots;
 pub mod status;

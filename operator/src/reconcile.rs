@@ -20,7 +20,7 @@ use routemq_crds::{
 use serde_json::json;
 
 use crate::{
-    apply::{ApplyError, apply},
+    apply::{ApplyError, Writer},
     backoff::{Backoff, LONGEST, LONGEST_AWAY},
     build::{BuildError, build, check_size},
     deletion, events,
@@ -29,6 +29,7 @@ use crate::{
     names,
     refusal::{is_transient, words},
     settings::Settings,
+    sight::{Route, Sight},
     slot_leases::{SlotsError, settle},
     status::{self, Observed, Refused},
     unreadable,
@@ -51,6 +52,7 @@ pub struct Context {
     pub metrics: Metrics,
     backoff: Backoff,
     pub(crate) last_good: LastGood,
+    pub(crate) sight: Sight,
 }
 
 impl std::fmt::Debug for Context {
@@ -70,20 +72,28 @@ impl Context {
             metrics,
             backoff: Backoff::default(),
             last_good: LastGood::default(),
+            sight: Sight::default(),
         }
     }
 
     /// The same, without a memory.
     #[must_use]
     pub fn afresh(&self) -> Self {
-        Self { backoff: Backoff::default(), last_good: LastGood::default(), ..self.clone() }
+        Self {
+            backoff: Backoff::default(),
+            last_good: LastGood::default(),
+            sight: Sight::default(),
+            ..self.clone()
+        }
     }
 
     /// The object is gone.
     pub(crate) fn forget(&self, namespace: Option<&str>, name: &str) {
-        let key = format!("{}/{name}", namespace.unwrap_or_default());
+        let namespace = namespace.unwrap_or_default().to_owned();
+        let key = format!("{namespace}/{name}");
         self.backoff.settled(&key);
         self.last_good.forget(&key);
+        self.sight.forget(&Route { namespace, name: name.to_owned() });
     }
 }
 
@@ -220,9 +230,11 @@ async fn tend(
     route: &Validated,
     context: &Context,
 ) -> Result<Tended, ReconcileError> {
-    let slots = settle(&context.client, &context.metrics, route).await?;
+    let sight = &context.sight;
+    let slots = settle(&context.client, &context.metrics, sight, route).await?;
     let children = build(route, &context.settings, &slots.indices)?;
-    let applied = Box::pin(apply(&context.client, &context.metrics, children)).await?;
+    let writer = Writer::new(&context.client, &context.metrics, sight, route);
+    let applied = Box::pin(writer.apply(children)).await?;
     for child in &applied.reverted {
         let news = events::reverted(&route.name, child);
         events::publish(&context.recorder, &object.object_ref(&()), news).await;

@@ -15,8 +15,10 @@ use crate::{
     build::slot_lease,
     metrics::Metrics,
     names,
+    sight::Sight,
     slots::{Holder, Plan, Slot, plan, plan_of_deletion},
     validate::Validated,
+    watch::LIVING,
 };
 
 /// The slots after this reconcile, and what their holders report.
@@ -49,24 +51,71 @@ fn failed(verb: &'static str) -> impl FnOnce(kube::Error) -> SlotsError {
     move |source| SlotsError::Request { verb, source }
 }
 
-/// Reads the Leases and pods of a MqttRoute, and brings the number of active slots to `wanted`.
+/// Brings the number of active slots to `wanted`. Leases and pods are read only where `sight` shows that something is to be done:
+/// a pod may have taken a Lease that is seen before the pod is, so what is done is decided by Leases that were read before the pods were.
 ///
 /// # Errors
 /// The first request that the API server refuses, but for lost races, which the next reconcile sees again.
-pub async fn settle(
+pub(crate) async fn settle(
     client: &Client,
     metrics: &Metrics,
+    sight: &Sight,
     route: &Validated,
 ) -> Result<Slots, SlotsError> {
     let leases: Api<Lease> = Api::namespaced(client.clone(), &route.namespace);
-    let found = own_leases(&leases, route).await?;
+    let seen = seen(sight, route);
+    let writer = Writer { leases: &leases, metrics, route, found: &seen.leases };
+    if writer.has_nothing_to_do(&seen.plan) {
+        return Ok(seen.slots());
+    }
+    let look = look(client, &leases, route).await?;
+    Writer { leases: &leases, metrics, route, found: &look.leases }.carry_out(&look.plan).await?;
+    Ok(look.slots())
+}
+
+/// The slots, and what is to be done about them.
+struct Look<'a> {
+    route: &'a Validated,
+    leases: Vec<Lease>,
+    states: Vec<Slot>,
+    plan: Plan,
+}
+
+impl<'a> Look<'a> {
+    fn new(route: &'a Validated, leases: Vec<Lease>, pods: &BTreeSet<String>) -> Self {
+        let states: Vec<_> =
+            leases.iter().filter_map(|lease| observe(route, lease, pods)).collect();
+        let keep = route.table.paused || route.table.worker_count == 0;
+        let plan = plan(&states, route.table.worker_count, keep);
+        Self { route, leases, states, plan }
+    }
+
+    /// Once the plan is carried out.
+    fn slots(&self) -> Slots {
+        let reports = reports(&self.leases, &self.states, self.route);
+        Slots { indices: after(&self.states, &self.plan), reports }
+    }
+}
+
+/// As the API server has them.
+async fn look<'a>(
+    client: &Client,
+    leases: &Api<Lease>,
+    route: &'a Validated,
+) -> Result<Look<'a>, SlotsError> {
+    let found = own_leases(leases, route).await?;
     let pods = living_pods(client, route).await?;
-    let slots: Vec<_> = found.iter().filter_map(|lease| observe(route, lease, &pods)).collect();
-    let keep = route.table.paused || route.table.worker_count == 0;
-    let plan = plan(&slots, route.table.worker_count, keep);
-    let writer = Writer { leases: &leases, metrics, route, found: &found };
-    writer.carry_out(&plan).await?;
-    Ok(Slots { indices: after(&slots, &plan), reports: reports(&found, &slots, route) })
+    Ok(Look::new(route, found, &pods))
+}
+
+/// As the watches have them.
+fn seen<'a>(sight: &Sight, route: &'a Validated) -> Look<'a> {
+    let key = route.key();
+    let mut leases = sight.leases.of(&key);
+    leases.retain(|lease| is_ours(route, lease));
+    // As a list is sorted.
+    leases.sort_by_key(ResourceExt::name_any);
+    Look::new(route, leases, &sight.pods.of(&key).into_iter().collect())
 }
 
 /// What is left of a MqttRoute that is being deleted.
@@ -126,9 +175,7 @@ fn is_ours(route: &Validated, lease: &Lease) -> bool {
 async fn living_pods(client: &Client, route: &Validated) -> Result<BTreeSet<String>, SlotsError> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), &route.namespace);
     let selector = format!("{}={}", names::ROUTE_LABEL, names::base(&route.name));
-    let running = ListParams::default()
-        .labels(&selector)
-        .fields("status.phase!=Failed,status.phase!=Succeeded");
+    let running = ListParams::default().labels(&selector).fields(LIVING);
     let found = pods.list_metadata(&running).await.map_err(failed("list the pods for"))?;
     Ok(found.items.into_iter().map(|pod| pod.name_any()).collect())
 }
@@ -178,6 +225,10 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
+    fn has_nothing_to_do(&self, plan: &Plan) -> bool {
+        *plan == Plan::default() && self.changes(plan).is_empty()
+    }
+
     async fn carry_out(&self, plan: &Plan) -> Result<(), SlotsError> {
         for index in &plan.create {
             self.create(*index).await?;

@@ -12,6 +12,7 @@ use routemq_crds::{
 use crate::{
     names,
     settings::{Settings, effective_broker},
+    sight::Route,
 };
 
 /// An object that a worker can run, with the operator's defaults filled in.
@@ -27,6 +28,13 @@ pub struct Validated {
     pub name: String,
     /// What makes every child its own.
     pub owner: OwnerReference,
+}
+
+impl Validated {
+    /// What it is known by.
+    pub(crate) fn key(&self) -> Route {
+        Route { namespace: self.namespace.clone(), name: self.name.clone() }
+    }
 }
 
 /// Why an object is not accepted.

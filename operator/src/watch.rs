@@ -1,4 +1,4 @@
-//! What tells that a MqttRoute's children changed: metadata alone is watched, and only what matters is told.
+//! What tells that a MqttRoute's children changed: what matters wakes it, and what a reconcile looks at is kept in [`Sight`].
 
 use std::{
     collections::HashMap,
@@ -8,9 +8,18 @@ use std::{
 };
 
 use futures::{Stream, StreamExt, stream};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, DeploymentSpec},
+        coordination::v1::Lease,
+        core::v1::{ConfigMap, Pod, ServiceAccount},
+        policy::v1::PodDisruptionBudget,
+        rbac::v1::{Role, RoleBinding},
+    },
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 use kube::{
-    Api, Resource,
+    Api, Resource, ResourceExt,
     core::PartialObjectMeta,
     runtime::{
         reflector::ObjectRef,
@@ -21,18 +30,100 @@ use kube::{
 use routemq_crds::v1alpha1::MqttRoute;
 use serde::de::DeserializeOwned;
 
-use crate::names;
+use crate::{
+    names,
+    sight::{Route, Sight, edited, hash_marks},
+};
 
 /// Seconds after which the server ends a quiet watch, so that a dead connection is noticed.
 const QUIET: u32 = 45;
 
-/// What about a child concerns its MqttRoute.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Concern {
-    /// Every change.
-    Everything,
-    /// Labels, annotations, owners: a worker renews its Lease every ten seconds, and that concerns nobody.
-    Marks,
+/// A child as a watch tells it.
+pub(crate) trait Child: Resource<DynamicType = ()> {
+    /// Which of those that are ours are watched.
+    const FIELDS: &str = "";
+
+    /// What of it concerns its MqttRoute: another number wakes it.
+    fn concern(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.meta().resource_version.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// Keeps what a reconcile looks at.
+    fn keep(&self, uid: &str, route: &Route, sight: &Sight) {
+        sight.edits.put(route, uid.to_owned(), edited(self.meta()));
+    }
+
+    /// It is gone.
+    fn lose(uid: &str, route: &Route, sight: &Sight) {
+        sight.edits.remove(route, &uid.to_owned());
+    }
+}
+
+impl Child for PartialObjectMeta<ConfigMap> {}
+impl Child for PartialObjectMeta<ServiceAccount> {}
+impl Child for PartialObjectMeta<Role> {}
+impl Child for PartialObjectMeta<RoleBinding> {}
+impl Child for PartialObjectMeta<PodDisruptionBudget> {}
+
+impl Child for Deployment {
+    fn keep(&self, uid: &str, route: &Route, sight: &Sight) {
+        sight.edits.put(route, uid.to_owned(), edited(self.meta()));
+        sight.deployments.put(route, uid.to_owned(), essence(self));
+    }
+
+    fn lose(uid: &str, route: &Route, sight: &Sight) {
+        sight.edits.remove(route, &uid.to_owned());
+        sight.deployments.remove(route, &uid.to_owned());
+    }
+}
+
+/// What a status tells of a Deployment.
+fn essence(deployment: &Deployment) -> Deployment {
+    let spec = deployment.spec.as_ref();
+    Deployment {
+        metadata: ObjectMeta {
+            generation: deployment.metadata.generation,
+            ..ObjectMeta::default()
+        },
+        spec: spec
+            .map(|spec| DeploymentSpec { replicas: spec.replicas, ..DeploymentSpec::default() }),
+        status: deployment.status.clone(),
+    }
+}
+
+/// One that is over (evicted, say) stays as a record and holds nothing: for the watch it is gone.
+impl Child for PartialObjectMeta<Pod> {
+    const FIELDS: &str = LIVING;
+
+    fn keep(&self, uid: &str, route: &Route, sight: &Sight) {
+        sight.pods.put(route, uid.to_owned(), self.name_any());
+    }
+
+    fn lose(uid: &str, route: &Route, sight: &Sight) {
+        sight.pods.remove(route, &uid.to_owned());
+    }
+}
+
+/// A worker renews its Lease every ten seconds, and that concerns nobody: marks, what it reports, and who holds it do.
+impl Child for Lease {
+    fn concern(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        hash_marks(&self.metadata, &mut hasher);
+        self.spec.as_ref().and_then(|spec| spec.holder_identity.as_ref()).hash(&mut hasher);
+        hasher.finish()
+    }
+
+    fn keep(&self, uid: &str, route: &Route, sight: &Sight) {
+        let mut lease = self.clone();
+        lease.metadata.managed_fields = None;
+        sight.leases.put(route, uid.to_owned(), lease);
+    }
+
+    fn lose(uid: &str, route: &Route, sight: &Sight) {
+        sight.leases.remove(route, &uid.to_owned());
+    }
 }
 
 /// How children and MqttRoutes are watched.
@@ -73,17 +164,17 @@ impl Backoff for Pauses {
     }
 }
 
+/// Pods that run, or may yet.
+pub(crate) const LIVING: &str = "status.phase!=Failed,status.phase!=Succeeded";
+
 /// The MqttRoutes whose children of this kind changed. A watch that fails holds up no other, and is told once.
-pub(crate) fn changed<K, R>(
-    api: Api<PartialObjectMeta<K>>,
-    concern: Concern,
-) -> impl Stream<Item = ObjectRef<R>> + Send
+pub(crate) fn changed<K, R>(api: Api<K>, sight: Sight) -> impl Stream<Item = ObjectRef<R>> + Send
 where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
+    K: Child + Clone + DeserializeOwned + Debug + Send + 'static,
     R: Resource<DynamicType = ()> + 'static,
 {
-    let ours = config().labels("app.kubernetes.io/managed-by=routemq-operator");
-    let (mut known, mut failing) = (Known::new(concern), false);
+    let ours = config().labels("app.kubernetes.io/managed-by=routemq-operator").fields(K::FIELDS);
+    let (mut known, mut failing) = (Known::new(sight), false);
     StreamBackoff::new(watcher(api, ours), Pauses::default())
         .map(move |event| match event {
             Ok(event) => {
@@ -101,72 +192,68 @@ where
         .map(|route| ObjectRef::new(&route.name).within(&route.namespace))
 }
 
-/// A MqttRoute by its name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Route {
-    namespace: String,
-    name: String,
-}
-
-/// The children as last seen, by uid.
+/// The children as last seen, by uid: whose each is, and what of it concerned that.
 struct Known {
-    concern: Concern,
+    sight: Sight,
     children: HashMap<String, (Route, u64)>,
     /// Seen before the list that is being read; what is left at its end is gone.
     before: HashMap<String, (Route, u64)>,
 }
 
 impl Known {
-    fn new(concern: Concern) -> Self {
-        Self { concern, children: HashMap::new(), before: HashMap::new() }
+    fn new(sight: Sight) -> Self {
+        Self { sight, children: HashMap::new(), before: HashMap::new() }
     }
 
     /// Whom the event concerns.
-    fn take<K>(&mut self, event: Event<PartialObjectMeta<K>>) -> Vec<Route> {
+    fn take<K: Child>(&mut self, event: Event<K>) -> Vec<Route> {
         match event {
             Event::Init => {
                 self.before.extend(self.children.drain());
                 Vec::new()
             }
-            Event::Apply(child) | Event::InitApply(child) => self.see(&child.metadata),
-            Event::Delete(child) => self.forget(&child.metadata),
-            Event::InitDone => self.before.drain().map(|(_, (route, _))| route).collect(),
+            Event::Apply(child) | Event::InitApply(child) => self.see(&child),
+            Event::Delete(child) => self.forget(&child),
+            Event::InitDone => {
+                let gone = std::mem::take(&mut self.before).into_iter();
+                gone.map(|(uid, (route, _))| self.lose::<K>(&uid, route)).collect()
+            }
         }
     }
 
-    fn see(&mut self, child: &ObjectMeta) -> Vec<Route> {
-        let uid = child.uid.clone().unwrap_or_default();
+    fn see<K: Child>(&mut self, child: &K) -> Vec<Route> {
+        let uid = child.uid().unwrap_or_default();
         let last = self.children.remove(&uid).or_else(|| self.before.remove(&uid));
         // Whoever took owner and annotation away from a child of ours does not take it out of sight.
-        let Some(route) = route_of(child).or_else(|| last.as_ref().map(|(route, _)| route.clone()))
+        let Some(route) =
+            route_of(child.meta()).or_else(|| last.as_ref().map(|(route, _)| route.clone()))
         else {
             return Vec::new();
         };
-        let mark = self.mark(child);
-        let same = last.as_ref() == Some(&(route.clone(), mark));
-        self.children.insert(uid, (route.clone(), mark));
-        if same { Vec::new() } else { vec![route] }
-    }
-
-    fn forget(&mut self, child: &ObjectMeta) -> Vec<Route> {
-        let uid = child.uid.as_deref().unwrap_or_default();
-        let last = self.children.remove(uid).or_else(|| self.before.remove(uid));
-        last.map(|(route, _)| route).or_else(|| route_of(child)).into_iter().collect()
-    }
-
-    fn mark(&self, child: &ObjectMeta) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        match self.concern {
-            Concern::Everything => child.resource_version.hash(&mut hasher),
-            Concern::Marks => {
-                child.annotations.hash(&mut hasher);
-                child.labels.hash(&mut hasher);
-                for owner in child.owner_references.iter().flatten() {
-                    owner.uid.hash(&mut hasher);
-                }
+        child.keep(&uid, &route, &self.sight);
+        let concern = child.concern();
+        let before = match last {
+            Some((same, told)) if same == route => Some(told),
+            Some((another, _)) => {
+                K::lose(&uid, &another, &self.sight);
+                None
             }
-        }
-        hasher.finish()
+            None => None,
+        };
+        self.children.insert(uid, (route.clone(), concern));
+        if before == Some(concern) { Vec::new() } else { vec![route] }
+    }
+
+    fn forget<K: Child>(&mut self, child: &K) -> Vec<Route> {
+        let uid = child.uid().unwrap_or_default();
+        let last = self.children.remove(&uid).or_else(|| self.before.remove(&uid));
+        let route = last.map(|(route, _)| route).or_else(|| route_of(child.meta()));
+        route.map(|route| self.lose::<K>(&uid, route)).into_iter().collect()
+    }
+
+    fn lose<K: Child>(&self, uid: &str, route: Route) -> Route {
+        K::lose(uid, &route, &self.sight);
+        route
     }
 }
 
@@ -182,16 +269,16 @@ fn route_of(child: &ObjectMeta) -> Option<Route> {
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::api::{coordination::v1::Lease, core::v1::Pod};
-    use kube::ResourceExt as _;
     use serde_json::json;
 
     use super::*;
 
+    type AnyPod = PartialObjectMeta<Pod>;
+
     /// A child of `devices`, as its watch tells it.
-    fn child<K>(version: &str, note: &str) -> PartialObjectMeta<K> {
+    fn child<K: Child + DeserializeOwned>(version: &str, note: &str) -> K {
         serde_json::from_value(
-            json!({"apiVersion": "v1", "kind": "PartialObjectMetadata", "metadata": {
+            json!({"apiVersion": K::api_version(&()), "kind": K::kind(&()), "metadata": {
                 "name": "devices-0", "namespace": "fleet", "uid": "u", "resourceVersion": version,
                 "annotations": {"routemq.io/route-name": "devices", "note": note},
             }}),
@@ -221,7 +308,7 @@ mod tests {
 
     #[test]
     fn a_renewed_lease_is_no_news_and_a_new_report_is() {
-        let mut known = Known::new(Concern::Marks);
+        let mut known = Known::new(Sight::default());
         let rows = [("1", "a", true), ("2", "a", false), ("3", "b", true)];
         for (version, note, news) in rows {
             let event = Event::Apply(child::<Lease>(version, note));
@@ -231,34 +318,34 @@ mod tests {
 
     #[test]
     fn a_pod_that_changes_or_goes_is_told_of() {
-        let mut known = Known::new(Concern::Everything);
-        assert!(told(&known.take(Event::Apply(child::<Pod>("1", "a")))));
-        assert!(told(&known.take(Event::Apply(child::<Pod>("2", "a")))));
-        assert!(told(&known.take(Event::Delete(child::<Pod>("3", "a")))));
+        let mut known = Known::new(Sight::default());
+        assert!(told(&known.take(Event::Apply(child::<AnyPod>("1", "a")))));
+        assert!(told(&known.take(Event::Apply(child::<AnyPod>("2", "a")))));
+        assert!(told(&known.take(Event::Delete(child::<AnyPod>("3", "a")))));
     }
 
     #[test]
     fn what_went_while_nobody_watched_is_told_by_the_next_list() {
-        let mut known = Known::new(Concern::Everything);
-        known.take(Event::Apply(child::<Pod>("1", "a")));
-        assert!(!told(&known.take::<Pod>(Event::Init)));
-        assert!(told(&known.take::<Pod>(Event::InitDone)));
+        let mut known = Known::new(Sight::default());
+        known.take(Event::Apply(child::<AnyPod>("1", "a")));
+        assert!(!told(&known.take::<AnyPod>(Event::Init)));
+        assert!(told(&known.take::<AnyPod>(Event::InitDone)));
     }
 
     #[test]
     fn a_list_that_says_nothing_new_tells_nobody() {
-        let mut known = Known::new(Concern::Everything);
-        known.take(Event::Apply(child::<Pod>("1", "a")));
-        known.take::<Pod>(Event::Init);
-        assert!(!told(&known.take(Event::InitApply(child::<Pod>("1", "a")))));
-        assert!(!told(&known.take::<Pod>(Event::InitDone)));
+        let mut known = Known::new(Sight::default());
+        known.take(Event::Apply(child::<AnyPod>("1", "a")));
+        known.take::<AnyPod>(Event::Init);
+        assert!(!told(&known.take(Event::InitApply(child::<AnyPod>("1", "a")))));
+        assert!(!told(&known.take::<AnyPod>(Event::InitDone)));
     }
 
     #[test]
     fn a_child_that_lost_its_marks_is_still_told_of() {
-        let mut known = Known::new(Concern::Everything);
-        known.take(Event::Apply(child::<Pod>("1", "a")));
-        let mut bare = child::<Pod>("2", "a");
+        let mut known = Known::new(Sight::default());
+        known.take(Event::Apply(child::<AnyPod>("1", "a")));
+        let mut bare = child::<AnyPod>("2", "a");
         bare.annotations_mut().clear();
         assert!(told(&known.take(Event::Apply(bare))));
     }

@@ -88,10 +88,14 @@ impl Audit {
         whole.lines().map(Request::parse).filter(|it| !it.resource.is_empty()).collect()
     }
 
+    /// Requests by a user.
+    pub fn requests_of(&self, user: &str) -> Vec<Request> {
+        self.requests().into_iter().filter(|request| request.user == user).collect()
+    }
+
     /// Requests for a change by a user.
     pub fn writes_of(&self, user: &str) -> Vec<Request> {
-        let by = |request: &Request| request.is_write() && request.user == user;
-        self.requests().into_iter().filter(by).collect()
+        self.requests_of(user).into_iter().filter(Request::is_write).collect()
     }
 }
 
@@ -99,8 +103,7 @@ impl ControlPlane {
     /// Every request of a service account so far; `None` on a cluster whose record is not ours to read.
     pub fn requests_of(&self, namespace: &str, account: &str) -> Option<Vec<Request>> {
         let user = format!("system:serviceaccount:{namespace}:{account}");
-        let all = self.audit()?.requests().into_iter();
-        Some(all.filter(|request| request.user == user).collect())
+        Some(self.audit()?.requests_of(&user))
     }
 
     /// What the API server was asked, by its own record; `None` on a cluster whose record is not ours to read.

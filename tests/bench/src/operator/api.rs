@@ -1,7 +1,7 @@
 //! The API server through `kubectl proxy`: plain HTTP, no start of a program for each request.
 
 use std::{
-    io::{Read as _, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
     time::{Duration, Instant},
 };
@@ -45,6 +45,14 @@ impl Api {
         exchange(self.port, "GET", path, "", "")
     }
 
+    /// A watch: its events come as lines, for as long as somebody reads.
+    pub(super) fn open(&self, path: &str) -> Result<BufReader<TcpStream>, BenchError> {
+        match ask(self.port, "GET", path, "", "")? {
+            (code, lines) if code.starts_with('2') => Ok(lines),
+            (code, _) => Err(BenchError::Wrong(format!("GET {path}: {code}"))),
+        }
+    }
+
     pub(super) fn post(&self, path: &str, object: &Value) -> Result<String, BenchError> {
         exchange(self.port, "POST", path, JSON, &object.to_string())
     }
@@ -62,19 +70,39 @@ pub(super) fn exchange(
     kind: &str,
     body: &str,
 ) -> Result<String, BenchError> {
+    let (code, mut answer) = ask(port, method, path, kind, body)?;
+    let mut body = String::new();
+    answer.read_to_string(&mut body).context("a request was not answered")?;
+    if code.starts_with('2') {
+        return Ok(body);
+    }
+    Err(BenchError::Wrong(format!("{method} {path}: {code} {body}")))
+}
+
+/// The answer's code and what follows its head.
+fn ask(
+    port: u16,
+    method: &str,
+    path: &str,
+    kind: &str,
+    body: &str,
+) -> Result<(String, BufReader<TcpStream>), BenchError> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).context("nobody listens")?;
     let length = body.len();
     let request = format!(
         "{method} {path} HTTP/1.0\r\nHost: 127.0.0.1\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n{body}"
     );
     stream.write_all(request.as_bytes()).context("a request was not sent")?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).context("a request was not answered")?;
-    let answer = String::from_utf8_lossy(&answer);
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_default();
-    let code = head.split(' ').nth(1).unwrap_or("none");
-    if code.starts_with('2') {
-        return Ok(body.to_owned());
+    let mut answer = BufReader::new(stream);
+    let mut head = Vec::new();
+    loop {
+        let mut line = String::new();
+        answer.read_line(&mut line).context("a request was not answered")?;
+        if line.trim_end().is_empty() {
+            break;
+        }
+        head.push(line);
     }
-    Err(BenchError::Wrong(format!("{method} {path}: {code} {body}")))
+    let code = head.first().and_then(|line| line.split(' ').nth(1)).unwrap_or("none");
+    Ok((code.to_owned(), answer))
 }

@@ -32,6 +32,8 @@ impl Operator {
         let (directory, port) = (Directory::new("bench-operator"), free_port());
         let process = Launch::new(program)
             .env("KUBECONFIG", plane.kubeconfig_of("routemq", "routemq-operator"))
+            // As the image has it.
+            .env("MALLOC_ARENA_MAX", "2")
             .env("ROUTEMQ_NAMESPACE", "routemq")
             .env("ROUTEMQ_POD_NAME", format!("bench-{port}"))
             .env("ROUTEMQ_BROKER_URL", "mqtt://mosquitto.mqtt.svc:1883")
