@@ -7,7 +7,7 @@ WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/src/target,sharing=locked \
-    cargo build --release --locked -p routemq-worker --no-default-features --features kubernetes --bin routemq \
+    cargo build --release --locked -p routemq-worker --no-default-features --features jemalloc,kubernetes --bin routemq \
  && cargo build --release --locked -p routemq-operator --bin routemq-operator \
  && mkdir /out && cp target/release/routemq target/release/routemq-operator /out/
 

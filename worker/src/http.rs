@@ -1,20 +1,25 @@
 //! `/metrics`, `/livez`, `/readyz`: answered from what the monitor knows, without waiting for anything.
 
-use std::net::SocketAddr;
+use std::{convert::Infallible, net::SocketAddr};
 
 use axum::{
     Router,
+    body::{Body, Bytes},
     extract::State,
     http::{StatusCode, header::CONTENT_TYPE},
     response::IntoResponse,
     routing::get,
 };
+use futures::stream;
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::monitor::Monitor;
 
 /// What `prometheus_client` writes.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Bytes of metrics that are sent at a time.
+const PIECE: usize = 16 * 1024;
 
 /// The server; dropping it closes the port.
 #[derive(Debug)]
@@ -55,11 +60,16 @@ impl Drop for Probes {
     }
 }
 
-/// Off the threads of messages: to write the counts of a thousand routes takes ten milliseconds.
+/// Off the threads of messages: to write the counts of a thousand routes takes ten milliseconds. They are sent piece by piece, because the
+/// system would take the megabytes in one call, and messages wait for it.
 async fn metrics(State(monitor): State<Monitor>) -> Result<impl IntoResponse, StatusCode> {
-    let written = tokio::task::spawn_blocking(move || monitor.metrics()).await;
+    let written = tokio::task::spawn_blocking(move || Bytes::from(monitor.metrics())).await;
     let text = written.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
-    Ok(([(CONTENT_TYPE, OPENMETRICS)], text))
+    Ok(([(CONTENT_TYPE, OPENMETRICS)], Body::from_stream(stream::iter(pieces(text)))))
+}
+
+fn pieces(mut text: Bytes) -> impl Iterator<Item = Result<Bytes, Infallible>> {
+    std::iter::from_fn(move || (!text.is_empty()).then(|| Ok(text.split_to(text.len().min(PIECE)))))
 }
 
 fn told(answer: Result<(), String>) -> (StatusCode, String) {

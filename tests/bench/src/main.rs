@@ -29,9 +29,9 @@ use self::{
     report::Row,
 };
 
-#[cfg(feature = "mimalloc")]
+/// As `routemq` has it.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let options = Options::parse();

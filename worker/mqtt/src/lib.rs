@@ -42,7 +42,7 @@ pub use message::{AckToken, Arrival, Delivery, Properties, Publish, QoS, Subscri
 pub use publisher::{Confirmation, Outgoing, PublishError, Published, Publisher};
 pub use pulse::Pulse;
 pub use session::{
-    Acks, ConnectionState, End, FilterState, Receiver, Session, SessionHandle, SessionStatus,
-    Subscription,
+    Acks, ConnectionState, End, FilterState, FilterStates, Receiver, Session, SessionHandle,
+    SessionStatus, Subscription,
 };
 pub use trouble::Trouble;

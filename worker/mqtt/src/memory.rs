@@ -13,6 +13,8 @@
 //!
 //! Pure: the session sends and receives.
 
+use std::sync::Arc;
+
 /// Filters of more bytes than this together are not remembered.
 const MOST_BYTES: usize = 64 * 1024;
 /// Stands between the barrier's own text and each filter: no filter can hold it (MQTT-4.7.3-2).
@@ -54,7 +56,7 @@ impl Memory {
     }
 
     /// What a barrier says of what is held, and whether it is to be retained.
-    pub(crate) fn write(&mut self, own: String, number: u64, held: &[String]) -> (String, bool) {
+    pub(crate) fn write(&mut self, own: String, number: u64, held: &[Arc<str>]) -> (String, bool) {
         if !self.wants(number) {
             return (own, false);
         }
@@ -77,16 +79,16 @@ impl Memory {
     }
 
     /// A barrier came back: what it said is kept. Gives what a predecessor held beyond what is held now, the first time.
-    pub(crate) fn passed(&mut self, number: u64, held: &[String]) -> Vec<String> {
+    pub(crate) fn passed(&mut self, number: u64, held: &[Arc<str>]) -> Vec<String> {
         if let Some(written) = self.written.take() {
             self.kept = Some(written);
         }
         self.read = true;
         let Some(mut found) = self.found.take() else { return Vec::new() };
-        if found == held {
+        if found.iter().map(String::as_str).eq(held.iter().map(AsRef::as_ref)) {
             self.kept = Some(number);
         }
-        found.retain(|filter| !held.contains(filter));
+        found.retain(|filter| !held.iter().any(|own| **own == **filter));
         found
     }
 
@@ -105,16 +107,16 @@ pub(crate) fn own_text(payload: &[u8]) -> &[u8] {
     payload.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
-fn fits(held: &[String]) -> bool {
+fn fits(held: &[Arc<str>]) -> bool {
     held.iter().map(|filter| filter.len() + 1).sum::<usize>() <= MOST_BYTES
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Memory, own_text};
+    use super::{Arc, Memory, own_text};
 
-    fn names(names: &[&str]) -> Vec<String> {
-        names.iter().map(|name| (*name).to_owned()).collect()
+    fn names(names: &[&str]) -> Vec<Arc<str>> {
+        names.iter().map(|name| Arc::from(*name)).collect()
     }
 
     fn connected(session_present: bool) -> Memory {
@@ -178,7 +180,7 @@ mod tests {
             assert!(!memory.wants(1) && !memory.is_kept());
         }
         let mut memory = connected(false);
-        let much = vec!["x".repeat(1000); 100];
+        let much = vec![Arc::from("x".repeat(1000)); 100];
         assert_eq!(memory.write("7-1".to_owned(), 1, &much), ("7-1".to_owned(), false));
         assert!(!memory.wants(1));
     }

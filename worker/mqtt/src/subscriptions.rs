@@ -3,20 +3,24 @@
 //! Pure: it turns a wish, acknowledgements and barriers into requests and states. Packet identifiers
 //! and bytes are the session's business.
 
+mod difference;
+
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
 use tokio::time::Instant;
 
-use crate::{FilterState, QoS, Subscription, reason};
+pub(crate) use self::difference::{Difference, sorted};
+use crate::{FilterState, FilterStates, QoS, Subscription, reason};
 
 /// What to ask the broker for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Request {
     Subscribe(Subscription),
-    Unsubscribe(String),
+    Unsubscribe(Arc<str>),
 }
 
 /// What the broker offers, as CONNACK said.
@@ -38,7 +42,7 @@ const TELL_EACH_FILTER: Duration = Duration::from_micros(10);
 /// The filters of one session.
 #[derive(Debug, Default)]
 pub(crate) struct Subscriptions {
-    entries: BTreeMap<String, Entry>,
+    entries: BTreeMap<Arc<str>, Entry>,
     /// `None` while there is no connection.
     offers: Option<Offers>,
     queue: VecDeque<Request>,
@@ -49,7 +53,7 @@ pub(crate) struct Subscriptions {
     told: Option<Instant>,
     /// Counts changes that concern which filters are settled.
     settlements: u64,
-    /// How often it was said what is wanted.
+    /// How often it was said that something else is wanted.
     number: u64,
 }
 
@@ -84,22 +88,18 @@ enum Mark {
 }
 
 impl Subscriptions {
-    /// The filters to hold from now on. New ones are asked for before gone ones are left, so that no
-    /// message falls between two filters that overlap.
-    pub(crate) fn want(&mut self, wanted: Vec<Subscription>) {
+    /// What changes about the filters to hold. New ones are asked for before gone ones are left, so that no message falls between two
+    /// filters that overlap.
+    pub(crate) fn change(&mut self, Difference { join, leave }: Difference) {
+        if join.is_empty() && leave.is_empty() && self.number > 0 {
+            return;
+        }
         self.number += 1;
-        let names: HashSet<String> = wanted.iter().map(|wish| wish.filter.clone()).collect();
-        for wish in wanted {
+        for wish in join {
             self.join(wish);
         }
-        let gone: Vec<String> = self
-            .entries
-            .iter()
-            .filter(|(name, entry)| entry.wanted.is_some() && !names.contains(*name))
-            .map(|(name, _)| name.clone())
-            .collect();
-        for name in gone {
-            self.leave(&name);
+        for filter in leave {
+            self.leave(&filter);
         }
         self.settle_anew();
     }
@@ -122,11 +122,12 @@ impl Subscriptions {
     /// Filters that the session may hold, though this run never asked for them: those that it does not want either are left.
     pub(crate) fn leave_behind(&mut self, filters: Vec<String>) {
         for filter in filters {
-            if self.entries.contains_key(&filter) {
+            if self.entries.contains_key(filter.as_str()) {
                 continue;
             }
+            let filter: Arc<str> = filter.into();
             let entry = Entry { wanted: None, state: FilterState::Leaving, mark: Mark::None };
-            self.entries.insert(filter.clone(), entry);
+            self.entries.insert(Arc::clone(&filter), entry);
             if self.offers.is_some() {
                 self.queue.push_back(Request::Unsubscribe(filter));
             }
@@ -141,13 +142,16 @@ impl Subscriptions {
         }
         let entry =
             Entry { wanted: Some(wish.clone()), state: FilterState::Pending, mark: Mark::None };
-        let before = self.entries.insert(wish.filter.clone(), entry);
+        let before = self.entries.insert(Arc::clone(&wish.filter), entry);
         self.answered -= usize::from(before.is_some_and(|it| it.mark == Mark::Answered));
         self.ask(wish);
     }
 
     fn leave(&mut self, name: &str) {
         let Some(entry) = self.entries.get_mut(name) else { return };
+        if entry.wanted.is_none() {
+            return;
+        }
         if matches!(entry.state, FilterState::Refused { .. }) {
             self.entries.remove(name);
             return;
@@ -156,7 +160,7 @@ impl Subscriptions {
         entry.state = FilterState::Leaving;
         entry.set_mark(Mark::None, &mut self.answered);
         if self.offers.is_some() {
-            self.queue.push_back(Request::Unsubscribe(name.to_owned()));
+            self.queue.push_back(Request::Unsubscribe(name.into()));
         }
     }
 
@@ -208,7 +212,7 @@ impl Subscriptions {
     }
 
     /// The filters that are wanted, sorted, and their number.
-    pub(crate) fn wanted(&self) -> (u64, Vec<String>) {
+    pub(crate) fn wanted(&self) -> (u64, Vec<Arc<str>>) {
         let wanted = self.entries.iter().filter(|(_, entry)| entry.wanted.is_some());
         (self.number, wanted.map(|(name, _)| name.clone()).collect())
     }
@@ -310,14 +314,15 @@ impl Subscriptions {
     }
 
     /// The states, if they changed since they were last told, and it is time to tell.
-    pub(crate) fn take_changes(&mut self, now: Instant) -> Option<BTreeMap<String, FilterState>> {
+    pub(crate) fn take_changes(&mut self, now: Instant) -> Option<FilterStates> {
         let due = self.telling().is_some_and(|due| due <= now);
         if self.changed == Change::None || !(self.is_urgent() || due) {
             return None;
         }
         (self.changed, self.told) = (Change::None, Some(now));
         let entries = self.entries.iter();
-        Some(entries.map(|(name, entry)| (name.clone(), entry.state.clone())).collect())
+        let states = entries.map(|(name, entry)| (Arc::clone(name), entry.state.clone()));
+        Some(Arc::new(states.collect()))
     }
 
     /// When changes are told that may wait.

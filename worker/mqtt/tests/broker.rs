@@ -131,7 +131,7 @@ async fn an_adopter_drains_a_dead_members_session_and_ends_it() {
     let mut window = config(broker.port, "slot-1");
     window.receive_maximum = 5;
     let adopter = Listener::eager(window);
-    adopter.handle.leave(vec![shared.filter]).await;
+    adopter.handle.leave(vec![shared.filter.to_string()]).await;
     assert!(adopter.handle.barrier().await, "nothing is proven");
     assert!(adopter.handle.status().borrow().filters.is_empty(), "filters are left");
     assert_eq!(adopter.payloads(), (0..20).map(|i| i.to_string()).collect::<Vec<_>>());

@@ -79,7 +79,7 @@ pub(crate) async fn connect<R: Receiver>(
 pub(crate) async fn granted(session: &SessionHandle, filters: &[String]) -> Result<(), Failure> {
     let mut status = session.status();
     let answered = status.wait_for(|status| {
-        let answer = |filter| status.filters.get(filter);
+        let answer = |filter: &String| status.filters.get(filter.as_str());
         filters
             .iter()
             .all(|filter| answer(filter).is_some_and(|state| *state != FilterState::Pending))
@@ -88,7 +88,7 @@ pub(crate) async fn granted(session: &SessionHandle, filters: &[String]) -> Resu
     let Ok(Ok(status)) = wait else {
         return Err(Failure::world("the broker did not answer the subscription within 10 s"));
     };
-    for (filter, state) in &status.filters {
+    for (filter, state) in &*status.filters {
         if let FilterState::Refused { code, reason } = state {
             return Err(Failure::input(format!(
                 "the broker refused the filter {filter:?}: {reason} (0x{code:02x})"

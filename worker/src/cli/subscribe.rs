@@ -96,7 +96,7 @@ impl Sub {
     fn subscriptions(&self) -> Vec<Subscription> {
         let filters = self.filters.iter().enumerate();
         let subscription = |(index, filter): (usize, &String)| Subscription {
-            filter: filter.clone(),
+            filter: filter.as_str().into(),
             qos: qos(self.qos),
             identifier: u32::try_from(index + 1).unwrap_or(1),
         };

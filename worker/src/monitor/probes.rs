@@ -55,7 +55,7 @@ fn unsubscribed(status: &SessionStatus, wanted: &[Subscription]) -> Option<Strin
         ConnectionState::Waiting { reason, .. } => return Some(format!("not connected: {reason}")),
         _ => return Some("not connected yet".to_owned()),
     }
-    wanted.iter().find_map(|it| ungranted(it, status.filters.get(&it.filter)))
+    wanted.iter().find_map(|it| ungranted(it, status.filters.get(&*it.filter)))
 }
 
 fn ungranted(wanted: &Subscription, state: Option<&FilterState>) -> Option<String> {
@@ -80,14 +80,14 @@ mod tests {
     use super::*;
 
     fn status(connection: ConnectionState, filter: Option<FilterState>) -> SessionStatus {
-        let filters = filter.into_iter().map(|state| ("a/+".to_owned(), state)).collect();
+        let filters = filter.into_iter().map(|state| ("a/+".into(), state)).collect();
+        let filters = Arc::new(filters);
         SessionStatus { connection, filters, ..SessionStatus::default() }
     }
 
     #[test]
     fn a_worker_is_ready_when_it_is_connected_and_every_filter_is_granted() {
-        let wanted =
-            [Subscription { filter: "a/+".to_owned(), qos: QoS::AtLeastOnce, identifier: 1 }];
+        let wanted = [Subscription { filter: "a/+".into(), qos: QoS::AtLeastOnce, identifier: 1 }];
         let connected = || ConnectionState::Connected { session_present: true, identifiers: true };
         let away = ConnectionState::Waiting {
             reason: "no route to host".to_owned(),

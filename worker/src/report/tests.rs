@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use routemq_crds::report::FilterReport;
 use routemq_mqtt::{ConnectionState, FilterState, QoS, SessionStatus, Trouble};
@@ -14,10 +14,10 @@ const GRANTED: FilterState = FilterState::Granted { qos: QoS::AtLeastOnce, settl
 const REFUSED: FilterState = FilterState::Refused { code: 0x87, reason: "not authorized" };
 
 fn connected(filters: &[(&str, FilterState)]) -> SessionStatus {
-    let filters = filters.iter().map(|(filter, state)| ((*filter).to_owned(), state.clone()));
+    let filters = filters.iter().map(|(filter, state)| (Arc::from(*filter), state.clone()));
     SessionStatus {
         connection: ConnectionState::Connected { session_present: true, identifiers: true },
-        filters: filters.collect(),
+        filters: Arc::new(filters.collect()),
         ..SessionStatus::default()
     }
 }
@@ -80,7 +80,7 @@ async fn a_session_that_is_not_connected_is_said_so() {
         let reason = "the broker closed the connection from 10.0.0.7".to_owned();
         status.connection =
             ConnectionState::Waiting { reason, trouble: Trouble::Away, taken_over: false };
-        status.filters.insert("a".to_owned(), FilterState::Pending);
+        Arc::make_mut(&mut status.filters).insert("a".into(), FilterState::Pending);
     });
     let report = until(&reporter, |report| !report.connected).await;
     assert_eq!(codes(&report), []);

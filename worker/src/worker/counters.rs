@@ -15,14 +15,18 @@ use crate::{
     metrics::{Distribution, RouteCells, RouteTotals, Totals, handler_names},
 };
 
+/// Routes without a message are told of while a worker has no more routes than this: of tens of thousands, which nobody looks at,
+/// each scrape would have hundreds of megabytes.
+const MOST_IDLE: usize = 1000;
+
 /// The counters of one worker. Each lane counts in cells of its own, so that lanes do not contend.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    /// By route name, the handlers that it has had: told also where nothing was counted. Locked when a table is taken up
-    /// and when totals are read.
+    /// By route name, the handlers that it has had: told also where nothing was counted, up to [`MOST_IDLE`]. Locked when a table is
+    /// taken up and when totals are read.
     handlers: Mutex<BTreeMap<Arc<str>, Vec<Arc<str>>>>,
-    /// Locked at a route's first message in a lane and when totals are read; not while a table is taken up, which may have
-    /// many routes.
+    /// Locked at a route's first message in a lane, and for a copy of the list when totals are read: not while anything is summed, or
+    /// a table taken up, which may have many routes.
     cells: Mutex<Cells>,
     /// Copies that another copy makes needless.
     pub(crate) overlap: AtomicU64,
@@ -103,18 +107,32 @@ impl Counters {
             returned,
             routes: BTreeMap::new(),
         };
-        for (name, handlers) in lock(&self.handlers).iter() {
+        self.add_idle(&mut totals);
+        for (name, cells) in self.all_cells() {
+            *totals.routes.entry(name).or_default() += &cells.totals();
+        }
+        totals
+    }
+
+    fn add_idle(&self, totals: &mut Totals) {
+        let handlers = lock(&self.handlers);
+        if handlers.len() > MOST_IDLE {
+            return;
+        }
+        for (name, handlers) in handlers.iter() {
             let zero = handlers.iter().map(|it| (Arc::clone(it), Distribution::default()));
             let zero = RouteTotals { handlers: zero.collect(), ..RouteTotals::default() };
             totals.routes.insert(Arc::clone(name), zero);
         }
-        for ((name, _), cells) in lock(&self.cells).iter() {
-            let sum = totals.routes.entry(Arc::clone(name)).or_default();
-            for cells in cells {
-                *sum += &cells.totals();
-            }
-        }
-        totals
+    }
+
+    /// Of all lanes. A lane that counts a route's first message waits for no more than this copy.
+    fn all_cells(&self) -> Vec<(Arc<str>, Arc<RouteCells>)> {
+        let known = lock(&self.cells);
+        let of_route = known.iter().flat_map(|((name, _), cells)| {
+            cells.iter().map(move |cells| (Arc::clone(name), Arc::clone(cells)))
+        });
+        of_route.collect()
     }
 }
 
@@ -126,7 +144,7 @@ fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use std::{sync::Arc, time::Duration};
 
-    use super::{Counters, Relaxed, Route, Totals};
+    use super::{Counters, MOST_IDLE, Relaxed, Route, Totals};
     use crate::{
         outcome::{FinalOutcome, class},
         testing::{bed, custom},
@@ -170,6 +188,22 @@ mod tests {
             cells.handled(0, Duration::ZERO);
         }
         assert_eq!(told(&counters), (2, 2));
+    }
+
+    #[test]
+    fn routes_without_a_message_are_not_told_of_where_there_are_very_many() {
+        let counters = Counters::default();
+        let mut busy = (*route(&["one"])).clone();
+        let routes = (0..=MOST_IDLE).map(|index| {
+            busy.name = format!("route-{index}").into();
+            Arc::new(busy.clone())
+        });
+        let routes: Vec<_> = routes.collect();
+        counters.take_up(&routes[1..]);
+        assert_eq!(counters.totals().routes.len(), MOST_IDLE);
+        counters.take_up(&routes);
+        counters.cells(0, &routes[7]).received();
+        assert!(counters.totals().routes.keys().eq([&Arc::from("route-7")]));
     }
 
     #[test]

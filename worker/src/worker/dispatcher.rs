@@ -29,9 +29,9 @@ use tokio::{
 use super::{
     counters::Counters,
     handling::Ready,
-    overlap::{Decision, decide},
+    overlap::{Decision, decide, is_the_copy},
     shard::Command,
-    tables::Tables,
+    tables::{Tables, bury},
 };
 use crate::{
     engine::{Found, Local},
@@ -207,20 +207,23 @@ impl Dispatcher {
             self.reader.iter_mut().for_each(watch::Receiver::mark_changed);
         }
         let swapped = self.swaps.has_changed().unwrap_or(false);
+        let mut filters_changed = false;
         if swapped {
-            self.tables = Arc::clone(&self.swaps.borrow_and_update());
+            let tables = Arc::clone(&self.swaps.borrow_and_update());
+            filters_changed = !tables.wants_the_same(&self.tables);
+            bury(std::mem::replace(&mut self.tables, tables));
         }
         let certain = self.doubts_until.is_some_and(|until| until <= Instant::now());
         if certain {
             self.doubts_until = None;
         }
         let Some(reader) = &mut self.reader else { return };
-        if !swapped && !certain && !reader.has_changed().unwrap_or(false) {
+        if !filters_changed && !certain && !reader.has_changed().unwrap_or(false) {
             return;
         }
         let status = reader.borrow_and_update();
         // Answers alone settle nothing, and there may be many.
-        if swapped || certain || status.settlements != self.settlements {
+        if filters_changed || certain || status.settlements != self.settlements {
             self.settlements = status.settlements;
             self.settled = settled(&self.tables, &status, self.doubts_until.is_some());
         }
@@ -376,19 +379,18 @@ enum Placed<'a> {
 }
 
 fn place<'a>(tables: &'a Tables, settled: &[u32], arrival: &Arrival<'_>) -> Placed<'a> {
-    if !tables.previous.is_empty() {
-        return place_among(tables, settled, arrival);
-    }
     let engine = &tables.current.engine;
-    let Some(found) = engine.find(arrival.topic) else { return Placed::Unmatched };
-    let winner = engine.identifier(found.route);
-    match decide(&arrival.subscriptions, Some(winner), &[], tables.known(settled)) {
-        Decision::Overlap => Placed::Overlap,
-        _ => Placed::With(&tables.current, found),
+    let found = engine.find(arrival.topic);
+    let winner = found.as_ref().map(|found| engine.identifier(found.route));
+    if let Some(found) = found
+        && is_the_copy(&arrival.subscriptions, winner)
+    {
+        return Placed::With(&tables.current, found);
     }
+    place_among(tables, settled, arrival)
 }
 
-/// The same while earlier tables are consulted.
+/// The same where another filter's copy may count, or another table's.
 fn place_among<'a>(tables: &'a Tables, settled: &[u32], arrival: &Arrival<'_>) -> Placed<'a> {
     let find = |ready: &Arc<Ready>| ready.engine.find(arrival.topic);
     let winner = |ready: &Arc<Ready>| Some(ready.engine.identifier(find(ready)?.route));
@@ -444,7 +446,7 @@ mod tests {
     }
 
     fn ready(engine: &Arc<Engine>) -> Arc<Ready> {
-        Ready::new(Arc::clone(engine), &Arc::default(), 1)
+        Ready::new(Arc::clone(engine), &Arc::default(), 1, None)
     }
 
     /// A connection that holds every filter of `engine`, in this state.
@@ -452,7 +454,7 @@ mod tests {
         let filters = subscriptions(engine.table()).into_iter();
         SessionStatus {
             connection: ConnectionState::Connected { session_present: true, identifiers: true },
-            filters: filters.map(|it| (it.filter, state.clone())).collect(),
+            filters: Arc::new(filters.map(|it| (it.filter, state.clone())).collect()),
             ..SessionStatus::default()
         }
     }
@@ -505,7 +507,8 @@ mod tests {
         let (plus, hash) = (identifier(&narrow, "d/+"), identifier(&wide, "d/#"));
         let calm = holding(&wide, &SETTLED);
         let mut leaving = calm.clone();
-        leaving.filters.extend(holding(&narrow, &FilterState::Leaving).filters);
+        let gone = holding(&narrow, &FilterState::Leaving).filters;
+        Arc::make_mut(&mut leaving.filters).extend((*gone).clone());
         let later = Instant::now() + 2 * SECOND;
 
         assert_eq!(routed(&tables, &tables.settled(&calm), plus), "narrow");

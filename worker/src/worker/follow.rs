@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{
     record::Identity,
-    tables::{Tables, with_states},
+    tables::{Tables, bury, with_states},
 };
 
 /// What is watched.
@@ -41,19 +41,28 @@ pub(crate) async fn follow(follow: Follow) {
 }
 
 fn tell(worker: &Identity, before: &SessionStatus, now: &SessionStatus, tables: &Tables) {
+    // A table that was exchanged is no news by itself, and there may be many filters.
+    if before.epoch == now.epoch
+        && before.connection == now.connection
+        && Arc::ptr_eq(&before.filters, &now.filters)
+    {
+        return;
+    }
     for notice in notices(before, now, &tables.wanted(), tables.overlaps()) {
         notice.log(worker);
     }
 }
 
 fn forget(tables: &watch::Sender<Arc<Tables>>, status: &SessionStatus) {
-    tables.send_if_modified(|tables| match tables.aged(status, Instant::now()) {
-        Some(aged) => {
-            *tables = Arc::new(aged);
-            true
-        }
-        None => false,
+    let mut forgotten = None;
+    tables.send_if_modified(|tables| {
+        let aged = tables.aged(status, Instant::now()).map(Arc::new);
+        forgotten = aged.map(|aged| std::mem::replace(tables, aged));
+        forgotten.is_some()
     });
+    if let Some(tables) = forgotten {
+        bury(tables);
+    }
 }
 
 /// A time that is over already is waited for in vain: then only a change of the status can help.
@@ -113,7 +122,7 @@ fn of_filter(
     old: Option<&FilterState>,
     new: &FilterState,
 ) -> Option<Notice> {
-    let filter = || wanted.filter.clone();
+    let filter = || wanted.filter.to_string();
     match new {
         FilterState::Refused { code, reason } if old != Some(new) => {
             Some(Notice::Refused { filter: filter(), code: *code, reason })
@@ -159,7 +168,7 @@ impl Notice {
 
 #[cfg(test)]
 mod tests {
-    use super::{ConnectionState, FilterState, Notice, SessionStatus, Subscription, notices};
+    use super::{Arc, ConnectionState, FilterState, Notice, SessionStatus, Subscription, notices};
     use routemq_mqtt::{QoS, Trouble};
 
     const GRANTED: FilterState = FilterState::Granted { qos: QoS::AtLeastOnce, settled: false };
@@ -171,14 +180,13 @@ mod tests {
         SessionStatus {
             connection: ConnectionState::Connected { session_present: false, identifiers },
             epoch: 1,
-            filters: filter.into_iter().map(|state| ("a/+".to_owned(), state)).collect(),
+            filters: Arc::new(filter.into_iter().map(|state| ("a/+".into(), state)).collect()),
             ..SessionStatus::default()
         }
     }
 
     fn told(before: Option<FilterState>, now: Option<FilterState>) -> Vec<Notice> {
-        let wanted =
-            [Subscription { filter: "a/+".to_owned(), qos: QoS::AtLeastOnce, identifier: 1 }];
+        let wanted = [Subscription { filter: "a/+".into(), qos: QoS::AtLeastOnce, identifier: 1 }];
         notices(&status(true, before), &status(true, now), &wanted, true)
     }
 

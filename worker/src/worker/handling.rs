@@ -5,7 +5,7 @@ use std::{
     vec,
 };
 
-use routemq_mqtt::{AckToken, Acks};
+use routemq_mqtt::{AckToken, Acks, Subscription};
 use tokio::time::Instant;
 
 use super::{
@@ -14,6 +14,7 @@ use super::{
     lane::{Entry, Mark, Panicked, Ticket},
     record::{Identity, Observer, Record},
     shard::Work,
+    tables::subscriptions,
 };
 use crate::{
     begun::Begun,
@@ -29,15 +30,34 @@ pub(crate) struct Ready {
     pub(crate) engine: Arc<Engine>,
     /// By lane.
     pub(crate) locals: Vec<Arc<Local>>,
+    /// What the session should subscribe to, by whole filter. The same list as that of an earlier table where nothing of it changes.
+    pub(crate) wanted: Arc<[Subscription]>,
+    /// The identifiers of the filters, sorted.
+    pub(crate) identifiers: Vec<u32>,
+    /// Whether messages may come by several filters.
+    pub(crate) overlaps: bool,
 }
 
 impl Ready {
-    pub(crate) fn new(engine: Arc<Engine>, counters: &Arc<Counters>, lanes: usize) -> Arc<Self> {
+    /// `before` is what is served so far.
+    pub(crate) fn new(
+        engine: Arc<Engine>,
+        counters: &Arc<Counters>,
+        lanes: usize,
+        before: Option<&Self>,
+    ) -> Arc<Self> {
         let table = engine.shared_table();
         counters.take_up(&table.routes);
         let local = |lane| Local::new((*engine).clone(), counters.lane(lane, table));
         let locals = (0..lanes).map(local).collect();
-        Arc::new(Self { engine, locals })
+        let mut wanted: Arc<[Subscription]> = subscriptions(table).into();
+        if let Some(same) = before.filter(|before| before.wanted == wanted) {
+            wanted = Arc::clone(&same.wanted);
+        }
+        let mut identifiers: Vec<u32> = table.filters.iter().map(|it| it.identifier).collect();
+        identifiers.sort_unstable();
+        let overlaps = table.filters.iter().any(|filter| filter.overlaps);
+        Arc::new(Self { locals, wanted, identifiers, overlaps, engine })
     }
 }
 

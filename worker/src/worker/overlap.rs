@@ -60,7 +60,7 @@ pub(crate) fn decide(
     previous: &[Option<u32>],
     known: Known<'_>,
 ) -> Decision {
-    if current.is_some_and(|winner| copy.is_empty() || copy.contains(winner)) {
+    if is_the_copy(copy, current) {
         return Decision::Current;
     }
     match (gone_winner(copy, previous, known), current) {
@@ -69,6 +69,11 @@ pub(crate) fn decide(
         (None, Some(_)) => Decision::Current,
         (None, None) => unmatched_now(previous, known),
     }
+}
+
+/// Whether this came by the current winner's filter: then nothing else needs to be known.
+pub(crate) fn is_the_copy(copy: &SubscriptionIds, current: Option<u32>) -> bool {
+    current.is_some_and(|winner| copy.is_empty() || copy.contains(winner))
 }
 
 /// The earlier table whose winner's filter is gone, where this is its copy.

@@ -26,7 +26,7 @@ use super::{
     handling::{Ready, Shared},
     lanes::Lanes,
     record::{Identity, Observer},
-    tables::{Tables, subscriptions},
+    tables::{LARGE, Tables, bury},
 };
 use crate::{
     engine::Engine,
@@ -38,9 +38,6 @@ use crate::{
 const LOOK: Duration = Duration::from_millis(20);
 /// The part of a worker's concurrency that a session on its way out gets.
 const DRAIN_SHARE: usize = 4;
-
-/// Tables below this size are made ready where somebody asks for it.
-const TAKEN_UP_HERE: usize = 257;
 
 /// What a worker is made of.
 pub struct WorkerOptions {
@@ -106,7 +103,7 @@ impl RunningWorker {
     pub async fn start(options: WorkerOptions) -> Self {
         let (purpose, transition) = (options.purpose, options.transition);
         let table = options.engine.table();
-        let (identity, wanted) = (identity(table, options.slot), subscriptions(table));
+        let identity = identity(table, options.slot);
         let concurrency = purpose.share_of(table.delivery.concurrency);
         let (end, receive_maximum) =
             (end_of(table.delivery.session), options.session.receive_maximum);
@@ -115,6 +112,7 @@ impl RunningWorker {
         // As many as are started below: each has its own view of a table.
         let count = Lanes::count(concurrency);
         let tables = first(options.engine, options.before, &counters, count, transition).await;
+        let wanted = tables.wanted();
         let tables = watch::Sender::new(Arc::new(tables));
         let shared = Shared {
             identity: Arc::clone(&identity),
@@ -165,11 +163,13 @@ impl RunningWorker {
     ///
     /// What a session is made of (concurrency, receive maximum, expiry) needs a new worker instead.
     pub async fn swap(&self, engine: Arc<Engine>) {
-        let wanted = subscriptions(engine.table());
-        let ready = take_up(engine, &self.counters, self.lanes.commands.len()).await;
+        let before = Arc::clone(&self.tables.borrow().current);
+        let lanes = self.lanes.commands.len();
+        let ready = take_up(engine, &self.counters, lanes, Some(before)).await;
+        let wanted = Arc::clone(&ready.wanted);
         // Nobody else changes tables but to forget earlier ones, which then are still there: no harm is done.
         let swapped = self.tables.borrow().swapped(ready, self.transition);
-        self.tables.send_replace(Arc::new(swapped));
+        bury(self.tables.send_replace(Arc::new(swapped)));
         self.session.subscribe_to(wanted).await;
     }
 
@@ -283,9 +283,11 @@ async fn first(
     lanes: usize,
     transition: Duration,
 ) -> Tables {
-    let ready = take_up(engine, counters, lanes).await;
-    let Some(before) = before else { return Tables::new(ready, transition) };
-    let before = take_up(before, counters, lanes).await;
+    let Some(before) = before else {
+        return Tables::new(take_up(engine, counters, lanes, None).await, transition);
+    };
+    let before = take_up(before, counters, lanes, None).await;
+    let ready = take_up(engine, counters, lanes, Some(Arc::clone(&before))).await;
     Tables::new(before, transition).swapped(ready, transition)
 }
 
@@ -293,7 +295,7 @@ async fn first(
 async fn ask(
     session: &SessionHandle,
     purpose: Purpose,
-    wanted: Vec<Subscription>,
+    wanted: Arc<[Subscription]>,
     held: Vec<String>,
 ) {
     match purpose {
@@ -302,21 +304,27 @@ async fn ask(
             session.leave(held).await;
         }
         Purpose::Drain => {
-            let own = wanted.into_iter().map(|own| own.filter);
+            let own = wanted.iter().map(|own| own.filter.to_string());
             session.leave(own.chain(held).collect()).await;
         }
     }
 }
 
 /// Makes a table ready; a large one where no message waits for it.
-async fn take_up(engine: Arc<Engine>, counters: &Arc<Counters>, lanes: usize) -> Arc<Ready> {
-    if engine.table().routes.len() < TAKEN_UP_HERE {
-        return Ready::new(engine, counters, lanes);
+async fn take_up(
+    engine: Arc<Engine>,
+    counters: &Arc<Counters>,
+    lanes: usize,
+    before: Option<Arc<Ready>>,
+) -> Arc<Ready> {
+    if engine.table().routes.len() < LARGE {
+        return Ready::new(engine, counters, lanes, before.as_deref());
     }
-    let (own, also) = (Arc::clone(&engine), Arc::clone(counters));
-    let ready = tokio::task::spawn_blocking(move || Ready::new(own, &also, lanes)).await;
+    let (own, also, known) = (Arc::clone(&engine), Arc::clone(counters), before.clone());
+    let ready = move || Ready::new(own, &also, lanes, known.as_deref());
     // It fails only where the runtime ends.
-    ready.unwrap_or_else(|_| Ready::new(engine, counters, lanes))
+    let ready = tokio::task::spawn_blocking(ready).await;
+    ready.unwrap_or_else(|_| Ready::new(engine, counters, lanes, before.as_deref()))
 }
 
 fn identity(table: &Table, slot: u32) -> Arc<Identity> {

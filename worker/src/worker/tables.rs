@@ -1,6 +1,6 @@
 //! The current table, and the earlier ones that are not done with yet.
 
-use std::{sync::Arc, time::Duration};
+use std::{sync::Arc, thread, time::Duration};
 
 use routemq_crds::table::{Filter, Table};
 use routemq_mqtt::{ConnectionState, FilterState, QoS, SessionStatus, Subscription};
@@ -11,6 +11,11 @@ use super::{handling::Ready, overlap::Known};
 /// Earlier tables that are kept: the latest, and the first of all, whose filters the broker may still hold when no
 /// connection was made since.
 const MOST_PREVIOUS: usize = 16;
+
+/// A table of so many routes is made ready, and freed, where no message waits for it.
+pub(crate) const LARGE: usize = 257;
+/// How long one that is done with is kept: the last of its messages is finished by then, so that no lane has to free it.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// What messages are matched with. Immutable: a swap makes a new one.
 #[derive(Clone, Debug)]
@@ -24,11 +29,7 @@ pub(crate) struct Tables {
     young_until: Option<Instant>,
     /// Whether some that siblings may still have were forgotten before their time.
     cut: bool,
-    /// What the session should subscribe to, by whole filter.
-    wanted: Arc<[Subscription]>,
-    /// Whether messages may come by several filters.
-    overlaps: bool,
-    filters: Vec<u32>,
+    /// The identifiers of filters that only earlier tables have, sorted.
     earlier: Vec<u32>,
 }
 
@@ -55,16 +56,8 @@ impl Tables {
         young_until: Option<Instant>,
         cut: bool,
     ) -> Self {
-        let table = current.engine.table();
-        let identifier = |filter: &Filter| filter.identifier;
-        let filters = sorted(table.filters.iter().map(identifier));
-        let earlier = previous.iter().flat_map(|ready| &ready.engine.table().filters);
-        let earlier = sorted(earlier.map(identifier));
-        let mut wanted = subscriptions(table);
-        wanted.sort_by(|one, other| one.filter.cmp(&other.filter));
-        let overlaps = table.filters.iter().any(|filter| filter.overlaps);
-        let wanted = wanted.into();
-        Self { current, previous, young_until, cut, wanted, overlaps, filters, earlier }
+        let earlier = earlier(&current, &previous);
+        Self { current, previous, young_until, cut, earlier }
     }
 
     /// Without the earlier tables, once siblings have had their time and no gone filter is left on the broker.
@@ -98,28 +91,33 @@ impl Tables {
 
     /// Whether `status` names the current table's filters and no others, all in such a state. Both are sorted.
     fn holds_exactly(&self, status: &SessionStatus, is: impl Fn(&FilterState) -> bool) -> bool {
-        self.wanted.len() == status.filters.len()
-            && self
-                .wanted
+        let wanted = &self.current.wanted;
+        wanted.len() == status.filters.len()
+            && wanted
                 .iter()
-                .zip(&status.filters)
+                .zip(&*status.filters)
                 .all(|(wanted, (filter, state))| wanted.filter == *filter && is(state))
     }
 
     /// What the session should subscribe to, by whole filter.
     pub(crate) fn wanted(&self) -> Arc<[Subscription]> {
-        Arc::clone(&self.wanted)
+        Arc::clone(&self.current.wanted)
+    }
+
+    /// Whether the session should subscribe to just what it should with `other`: then the same filters are settled.
+    pub(crate) fn wants_the_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.current.wanted, &other.current.wanted)
     }
 
     /// Whether messages may come by several filters.
     pub(crate) fn overlaps(&self) -> bool {
-        self.overlaps
+        self.current.overlaps
     }
 
     /// What the overlap decision needs to know; `settled` is sorted.
     pub(crate) fn known<'a>(&'a self, settled: &'a [u32]) -> Known<'a> {
         Known {
-            filters: &self.filters,
+            filters: &self.current.identifiers,
             settled,
             earlier: &self.earlier,
             young: self.young_until.is_some(),
@@ -131,20 +129,42 @@ impl Tables {
     pub(crate) fn settled(&self, status: &SessionStatus) -> Vec<u32> {
         let settled =
             |state: &FilterState| matches!(state, FilterState::Granted { settled: true, .. });
-        let held =
-            with_states(&self.wanted, status).filter(|(_, state)| state.is_some_and(settled));
+        let held = with_states(&self.current.wanted, status)
+            .filter(|(_, state)| state.is_some_and(settled));
         sorted(held.map(|(wanted, _)| wanted.identifier))
     }
 }
 
-/// What a session of this table subscribes to.
+/// Lets go of tables that are not used any more. To free a large one takes tens of milliseconds.
+pub(crate) fn bury(tables: Arc<Tables>) {
+    let sizes = tables.previous.iter().chain([&tables.current]);
+    if sizes.map(|ready| ready.engine.table().routes.len()).max() >= Some(LARGE) {
+        // Where no thread can be had, it is dropped here.
+        let _ = thread::Builder::new().name("free-table".to_owned()).spawn(move || {
+            thread::sleep(GRACE);
+            drop(tables);
+        });
+    }
+}
+
+/// The identifiers of filters that `current` does not have, sorted.
+fn earlier(current: &Ready, previous: &[Arc<Ready>]) -> Vec<u32> {
+    // A table with the same filters, which is most of them, has none.
+    let others = previous.iter().filter(|it| it.identifiers != current.identifiers);
+    let unknown = |id: &u32| current.identifiers.binary_search(id).is_err();
+    sorted(others.flat_map(|it| &it.identifiers).copied().filter(unknown))
+}
+
+/// What a session of this table subscribes to, sorted by filter.
 pub(crate) fn subscriptions(table: &Table) -> Vec<Subscription> {
     let subscription = |filter: &Filter| Subscription {
-        filter: whole_filter(table, filter),
+        filter: whole_filter(table, filter).into(),
         qos: quality(filter.qos),
         identifier: filter.identifier,
     };
-    table.filters.iter().map(subscription).collect()
+    let mut wanted: Vec<_> = table.filters.iter().map(subscription).collect();
+    wanted.sort_by(|one, other| one.filter.cmp(&other.filter));
+    wanted
 }
 
 /// The same, as the broker is asked for them.

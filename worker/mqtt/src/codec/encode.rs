@@ -112,7 +112,7 @@ pub(crate) fn subscribe(
         return Err(Unwritable);
     }
     let filter = Filter {
-        path: wanted.filter.clone(),
+        path: wanted.filter.to_string(),
         qos: codec_qos(wanted.qos),
         nolocal: false,
         preserve_retain: false,

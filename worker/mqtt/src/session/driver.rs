@@ -13,9 +13,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{
-    Acks, ConnectionState, Done, End, Receiver, SessionStatus, Subscription, protocol::Protocol,
-};
+use super::{Acks, ConnectionState, Done, End, Receiver, SessionStatus, protocol::Protocol};
 use crate::{
     Loss, Pulse, SessionConfig, Trouble,
     alarm::Alarm,
@@ -24,6 +22,7 @@ use crate::{
     connect::{Accepted, connect, sentence},
     link::{Link, Lost},
     outage::Outage,
+    subscriptions::Difference,
 };
 
 /// A connection that lasted this long was a good one: the next pause is short.
@@ -36,7 +35,7 @@ const OUTCOMES: usize = 256;
 /// What a handle asks for.
 #[derive(Debug)]
 pub(super) enum Command {
-    Want(Vec<Subscription>, oneshot::Sender<()>),
+    Change(Difference, oneshot::Sender<()>),
     Leave(Vec<String>, oneshot::Sender<()>),
     Barrier(oneshot::Sender<bool>),
     StopTaking(oneshot::Sender<()>),
@@ -186,8 +185,8 @@ impl<R: Receiver> Driver<R> {
 
     fn obey(&mut self, command: Command) -> Option<Stop> {
         let reply = match command {
-            Command::Want(wanted, reply) => {
-                self.protocol.want(wanted);
+            Command::Change(difference, reply) => {
+                self.protocol.change(difference);
                 self.report();
                 reply
             }

@@ -3,16 +3,20 @@
 mod driver;
 mod protocol;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use smallvec::SmallVec;
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{Mutex, mpsc, oneshot, watch},
+    task::spawn_blocking,
     time::timeout,
 };
 
 use self::driver::{Command, Driver, Stop};
-use crate::{AckToken, Delivery, Pulse, SessionConfig, Trouble};
+use crate::{
+    AckToken, Delivery, Pulse, SessionConfig, Trouble,
+    subscriptions::{Difference, sorted},
+};
 
 /// Commands that wait for the socket task.
 const COMMANDS: usize = 16;
@@ -35,7 +39,7 @@ pub trait Receiver: Send + 'static {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subscription {
     /// The whole filter, with `$share/<name>/` where it is shared.
-    pub filter: String,
+    pub filter: Arc<str>,
     /// 0, 1 or 2.
     pub qos: crate::QoS,
     /// 1–268,435,455; not sent where the broker says it has no subscription identifiers.
@@ -64,6 +68,9 @@ pub enum FilterState {
     /// UNSUBSCRIBE is sent; what is queued still comes, until the barrier.
     Leaving,
 }
+
+/// What is known of each filter, by whole filter. A reader that keeps one for later copies nothing.
+pub type FilterStates = Arc<BTreeMap<Arc<str>, FilterState>>;
 
 /// Whether there is a connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -100,7 +107,7 @@ pub struct SessionStatus {
     pub epoch: u32,
     /// By whole filter: every wanted one, and those that are leaving. While many answers come in they are told together,
     /// a tenth of a second late or more where there are thousands.
-    pub filters: BTreeMap<String, FilterState>,
+    pub filters: FilterStates,
     /// Counts changes that concern which filters are settled: while it stands still, the same are.
     pub settlements: u64,
     /// Whether the broker refuses the barrier (two quiet seconds stand in).
@@ -153,6 +160,8 @@ pub struct SessionHandle {
     commands: mpsc::Sender<Command>,
     status: watch::Receiver<SessionStatus>,
     pulse: Pulse,
+    /// What was asked for last, sorted by filter.
+    asked: Arc<Mutex<Arc<[Subscription]>>>,
 }
 
 impl Session {
@@ -167,12 +176,36 @@ impl Session {
         let (reports, status) = watch::channel(SessionStatus::default());
         let receiver = receiver(acks.clone());
         let pulse = Pulse::new();
-        let handle = SessionHandle { commands: sender.clone(), status, pulse: pulse.clone() };
+        let asked = Arc::new(Mutex::new(Arc::default()));
+        let handle =
+            SessionHandle { commands: sender.clone(), status, pulse: pulse.clone(), asked };
         let reports = (reports, pulse);
         let driver = Driver::new(config, receiver, (acks, tokens), (sender, commands), reports);
         tokio::spawn(driver.run());
         handle
     }
+}
+
+/// More than this are compared on a thread of their own.
+const COMPARED_HERE: usize = 256;
+
+/// `wanted`, sorted, and what is different about it.
+async fn compared(
+    before: Arc<[Subscription]>,
+    wanted: Arc<[Subscription]>,
+) -> (Arc<[Subscription]>, Difference) {
+    let compare = |before: &[Subscription], wanted: Arc<[Subscription]>| {
+        let wanted = sorted(wanted);
+        let difference = Difference::between(before, &wanted);
+        (wanted, difference)
+    };
+    if before.len().max(wanted.len()) <= COMPARED_HERE {
+        return compare(&before, wanted);
+    }
+    let also = (Arc::clone(&before), Arc::clone(&wanted));
+    let compared = spawn_blocking(move || compare(&before, wanted)).await;
+    // It fails only where the runtime ends.
+    compared.unwrap_or_else(|_| compare(&also.0, also.1))
 }
 
 impl SessionHandle {
@@ -183,8 +216,19 @@ impl SessionHandle {
     /// A resumed session may hold filters that this run was never told of: MQTT has no way to list them. What its predecessor
     /// has noted with the broker (the retained message of the barrier's topic) is left after the first barrier; to leave
     /// others, see [`Self::leave`].
-    pub async fn subscribe_to(&self, wanted: Vec<Subscription>) {
-        self.ask(|reply| Command::Want(wanted, reply)).await;
+    ///
+    /// Many are compared with what was wanted before where no message waits for it: the socket task learns of what changes alone.
+    pub async fn subscribe_to(&self, wanted: impl Into<Arc<[Subscription]>>) {
+        let mut asked = self.asked.lock().await;
+        let (wanted, difference) = compared(Arc::clone(&asked), wanted.into()).await;
+        let Ok(command) = self.commands.reserve().await else { return };
+        let (reply, answer) = oneshot::channel();
+        // Both or neither, also where the caller gives up waiting.
+        *asked = wanted;
+        command.send(Command::Change(difference, reply));
+        drop(asked);
+        // None comes from a session that has ended.
+        let _ = answer.await;
     }
 
     /// Unsubscribes filters that a predecessor of this client id may have left subscribed, but for those that are wanted now.

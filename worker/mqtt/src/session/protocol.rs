@@ -17,7 +17,7 @@ use crate::{
     link::Lost,
     memory::{Memory, own_text},
     reason,
-    subscriptions::Subscriptions,
+    subscriptions::{Difference, Subscriptions},
     surplus::Surplus,
 };
 
@@ -237,8 +237,8 @@ impl<R: Receiver> Protocol<R> {
         self.taking = false;
     }
 
-    pub(super) fn want(&mut self, wanted: Vec<Subscription>) {
-        self.subscriptions.want(wanted);
+    pub(super) fn change(&mut self, difference: Difference) {
+        self.subscriptions.change(difference);
     }
 
     pub(super) fn leave_behind(&mut self, filters: Vec<String>) {

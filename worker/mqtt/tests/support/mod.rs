@@ -149,7 +149,7 @@ impl Listener {
 }
 
 pub fn filter(filter: &str, qos: QoS, identifier: u32) -> Subscription {
-    Subscription { filter: filter.to_owned(), qos, identifier }
+    Subscription { filter: filter.into(), qos, identifier }
 }
 
 /// A configuration for a broker on a loopback port; attempts follow each other quickly.

@@ -112,7 +112,7 @@ impl Receiver for Inbox {
 
 fn subscriptions(filters: &[String]) -> Vec<Subscription> {
     let subscription = |(filter, identifier): (&String, u32)| Subscription {
-        filter: filter.clone(),
+        filter: filter.as_str().into(),
         qos: QoS::AtLeastOnce,
         identifier,
     };

@@ -94,7 +94,7 @@ impl Supervisor {
 /// Until the session has ended: then what it held stays recorded.
 async fn record_filters(lease: Leased, slot: u32, mut status: watch::Receiver<SessionStatus>) {
     loop {
-        let filters = status.borrow_and_update().filters.keys().cloned().collect();
+        let filters = status.borrow_and_update().filters.keys().map(ToString::to_string).collect();
         lease.holds(slot, filters);
         if status.changed().await.is_err() {
             return;

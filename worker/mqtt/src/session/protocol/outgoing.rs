@@ -106,7 +106,7 @@ impl<R: Receiver> Protocol<R> {
     fn listen_to_barrier(&mut self, out: &mut BytesMut) {
         let id = self.fresh_id();
         let own = Subscription {
-            filter: self.barrier.topic().to_owned(),
+            filter: self.barrier.topic().into(),
             qos: QoS::AtLeastOnce,
             identifier: 0,
         };
