@@ -1,4 +1,4 @@
-"""The routes of the Python framework's side: one pattern, three middleware, a handler that reads the JSON and counts.
+"""The routes of the Python framework's side: one pattern, three middleware, a handler that reads the JSON and counts, or writes a row before.
 
 One pattern is its best case: it searches its routes one after the other.
 """
@@ -9,9 +9,21 @@ import threading
 import time
 
 from routemq.middleware import Middleware
+from routemq.model import Model
 from routemq.router import Router
+from sqlalchemy import BigInteger, Column, Float, String
 
 handled = 0
+
+
+class Reading(Model):
+    __tablename__ = 'readings'
+
+    id = Column(BigInteger, primary_key=True)
+    device = Column(String(64), nullable=False)
+    sequence = Column(BigInteger, nullable=False)
+    temperature = Column(Float, nullable=False)
+    status = Column(String(16), nullable=False)
 
 
 def show():
@@ -33,10 +45,21 @@ async def take(route, device, payload, client):
         handled += 1
 
 
+async def store(route, device, payload, client):
+    await Model.create(
+        Reading,
+        device=device,
+        sequence=payload['sequence'],
+        temperature=payload['temperature'],
+        status=payload['status'],
+    )
+    await take(route, device, payload, client)
+
+
 router = Router()
 router.on(
     'site/{route}/{device}',
-    take,
+    store if os.environ['ENABLE_MYSQL'] == 'true' else take,
     qos=int(os.environ['BENCH_QOS']),
     middleware=[Pass(), Pass(), Pass()],
 )

@@ -17,7 +17,7 @@ use crate::{
     options::Table,
     report::Row,
     rounds,
-    subjects::{Kind, process::Subject},
+    subjects::{Kind, Order, process::Subject},
 };
 
 const WARM_UP: Duration = Duration::from_millis(200);
@@ -38,7 +38,7 @@ pub(super) fn all(table: &Table) -> Result<Vec<Row>, BenchError> {
 fn one(table: &Table, runtime: &Runtime, qos: u8) -> Result<Row, BenchError> {
     let kinds = [Kind::Worker, Kind::Raw];
     let setting = Setting::of(qos, table.window);
-    let chain = |kind| Chain::start(kind, setting, runtime);
+    let chain = |kind| Chain::start(kind, setting, None, runtime);
     let mut chains = kinds.into_iter().map(chain).collect::<Result<Vec<_>, _>>()?;
     let span = if table.quick { SPAN } else { 3 * SPAN };
     let once = || rounds::run(table.rounds(), &mut chains, |chain| chain.measure(span));
@@ -59,11 +59,12 @@ impl Chain {
     pub(super) fn start(
         kind: Kind,
         setting: Setting,
+        database: Option<String>,
         runtime: &Runtime,
     ) -> Result<Self, BenchError> {
         let config = MosquittoConfig { persistence: false, ..MosquittoConfig::default() };
         let broker = runtime.block_on(Mosquitto::start(config));
-        let order = order(kind, broker.port(), setting);
+        let order = Order { database, ..order(kind, broker.port(), setting) };
         let subject = Subject::start(&order)?;
         let traffic = Traffic { routes: ROUTES, devices: DEVICES, qos: setting.qos };
         let feeder = Feeder::start(broker.port(), traffic, &order.progress)?;

@@ -20,7 +20,8 @@ use crate::{
 const CONNECTIONS: u64 = 4;
 const ROWS: u64 = 500;
 const SPAN: Duration = Duration::from_secs(1);
-const COLUMNS: &str = "id BIGINT AUTO_INCREMENT PRIMARY KEY, device VARCHAR(64) NOT NULL, \
+/// Of a table of readings.
+pub(super) const COLUMNS: &str = "id BIGINT AUTO_INCREMENT PRIMARY KEY, device VARCHAR(64) NOT NULL, \
     sequence BIGINT NOT NULL, temperature DOUBLE NOT NULL, status VARCHAR(16) NOT NULL";
 
 enum Writer {

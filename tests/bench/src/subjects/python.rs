@@ -35,7 +35,6 @@ pub(super) fn command(order: &Order) -> Result<Command, BenchError> {
         ("MQTT_BROKER", "127.0.0.1".to_owned()),
         ("MQTT_PORT", order.port.to_string()),
         ("LOG_LEVEL", "ERROR".to_owned()),
-        ("ENABLE_MYSQL", "false".to_owned()),
         ("ENABLE_REDIS", "false".to_owned()),
         ("PYTHONPATH", ".".to_owned()),
         ("BENCH_QOS", order.qos.to_string()),
@@ -43,8 +42,32 @@ pub(super) fn command(order: &Order) -> Result<Command, BenchError> {
     ] {
         command.env(name, value);
     }
+    command.envs(database(order)?);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     Ok(command)
+}
+
+/// Where rows go, as the framework is told.
+fn database(order: &Order) -> Result<Vec<(&'static str, String)>, BenchError> {
+    let Some(url) = &order.database else {
+        return Ok(vec![("ENABLE_MYSQL", "false".to_owned())]);
+    };
+    let parts = url.strip_prefix("mysql://").and_then(|rest| {
+        let (user, rest) = rest.split_once('@')?;
+        let (address, name) = rest.split_once('/')?;
+        Some((user.split_once(':')?, address.split_once(':')?, name))
+    });
+    let ((user, password), (host, port), name) =
+        parts.ok_or_else(|| BenchError::Wrong(format!("{url} is no URL of a database")))?;
+    let variables = [
+        ("ENABLE_MYSQL", "true"),
+        ("DB_HOST", host),
+        ("DB_PORT", port),
+        ("DB_NAME", name),
+        ("DB_USER", user),
+        ("DB_PASS", password),
+    ];
+    Ok(variables.map(|(variable, value)| (variable, value.to_owned())).into())
 }
 
 /// Once; afterwards nothing is fetched.
