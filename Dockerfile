@@ -21,8 +21,6 @@ ENTRYPOINT ["/usr/local/bin/routemq-operator"]
 
 FROM gcr.io/distroless/cc-debian12:nonroot AS worker
 COPY --from=build /out/routemq /usr/local/bin/routemq
-# As the operator sets it: heaps of glibc, each of which keeps what a table was made of.
-ENV MALLOC_ARENA_MAX=2
 USER 65532:65532
 ENTRYPOINT ["/usr/local/bin/routemq"]
 CMD ["run", "/etc/routemq/routes"]

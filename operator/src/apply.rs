@@ -88,6 +88,8 @@ pub(crate) struct Writer<'a> {
     metrics: &'a Metrics,
     sight: &'a Sight,
     route: Route,
+    /// The MqttRoute's uid.
+    owner: String,
     reverted: Vec<String>,
 }
 
@@ -99,7 +101,8 @@ impl<'a> Writer<'a> {
         sight: &'a Sight,
         route: &Validated,
     ) -> Self {
-        Self { client, metrics, sight, route: route.key(), reverted: Vec::new() }
+        let owner = route.owner.uid.clone();
+        Self { client, metrics, sight, route: route.key(), owner, reverted: Vec::new() }
     }
 
     /// Applies all children: rights before the pods that use them, the table before the pods that read it.
@@ -145,7 +148,7 @@ impl<'a> Writer<'a> {
 
     /// A child that was as it should be when it was last looked at, and that nobody has edited since.
     fn known(&self, kind: &'static str, change: &Value) -> Option<Checked> {
-        let checked = self.sight.unedited(&self.route, kind)?;
+        let checked = self.sight.unedited(&self.route, &self.owner, kind)?;
         (hash(change) == Some(&checked.hash)).then_some(checked)
     }
 
@@ -163,7 +166,7 @@ impl<'a> Writer<'a> {
             let name = name.clone();
             move |source| ApplyError::Request { verb, kind, name, source }
         };
-        if let Some(checked) = self.sight.unedited(&self.route, kind) {
+        if let Some(checked) = self.sight.unedited(&self.route, &self.owner, kind) {
             change["metadata"]["uid"] = checked.uid.into();
         } else if let Some(live) = api.get_opt(&name).await.map_err(request("get"))? {
             require_ours(kind, live.meta(), desired.meta())?;
@@ -190,6 +193,7 @@ impl<'a> Writer<'a> {
     fn check(&self, kind: &'static str, found: &ObjectMeta, change: &Value) {
         let checked = Checked {
             uid: found.uid.clone().unwrap_or_default(),
+            owner: self.owner.clone(),
             edits: edited(found),
             hash: hash(change).cloned().unwrap_or_default(),
         };

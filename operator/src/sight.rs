@@ -1,8 +1,9 @@
 //! What the watches last said of each MqttRoute's children, so that a reconcile that has nothing to do asks for nothing.
 //!
 //! # Guarantee
-//! It may lag behind the API server, as any watch does, and never leads to a write: what it shows to be in order is left alone until
-//! the next event, which wakes a reconcile; whatever is to be changed is read anew first, or written only to the very object that was read.
+//! It may lag behind the API server, as any watch does: what it shows to be in order is left alone until the next event, which wakes a
+//! reconcile. Slots are changed only by what is read anew, and a child is changed only while it is the very object that was looked at, for the
+//! same MqttRoute.
 
 use std::{
     collections::HashMap,
@@ -41,6 +42,8 @@ pub(crate) struct Sight {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Checked {
     pub(crate) uid: String,
+    /// The uid of the MqttRoute whose it is: another one of the same name has children of its own.
+    pub(crate) owner: String,
     /// Of the object that was looked at.
     pub(crate) edits: u64,
     /// Of what was wanted.
@@ -49,8 +52,13 @@ pub(crate) struct Checked {
 
 impl Sight {
     /// The child as it was last checked, where the watch says that nobody has edited it since.
-    pub(crate) fn unedited(&self, route: &Route, kind: &'static str) -> Option<Checked> {
-        let checked = self.checked.get(route, &kind)?;
+    pub(crate) fn unedited(
+        &self,
+        route: &Route,
+        owner: &str,
+        kind: &'static str,
+    ) -> Option<Checked> {
+        let checked = self.checked.get(route, &kind).filter(|checked| checked.owner == owner)?;
         (self.edits.get(route, &checked.uid)? == checked.edits).then_some(checked)
     }
 
@@ -175,18 +183,19 @@ mod tests {
         let (sight, devices) = (Sight::default(), route("devices"));
         let tell = |edits: u64| sight.edits.put(&devices, "u".to_owned(), edits);
         let check = |edits: u64| {
-            let checked = Checked { uid: "u".to_owned(), edits, hash: "h".to_owned() };
-            sight.checked.put(&devices, "ConfigMap", checked);
+            let [uid, owner, hash] = ["u", "o", "h"].map(str::to_owned);
+            sight.checked.put(&devices, "ConfigMap", Checked { uid, owner, edits, hash });
         };
-        let unedited = || sight.unedited(&devices, "ConfigMap").is_some();
+        let unedited = || sight.unedited(&devices, "o", "ConfigMap").is_some();
         tell(1);
         assert!(!unedited(), "never checked");
         check(2);
         assert!(!unedited(), "the watch does not know of it yet");
         tell(2);
         assert!(unedited());
-        assert!(sight.unedited(&devices, "Role").is_none(), "another child");
-        assert!(sight.unedited(&route("other"), "ConfigMap").is_none(), "another object");
+        assert!(sight.unedited(&devices, "o", "Role").is_none(), "another child");
+        assert!(sight.unedited(&devices, "p", "ConfigMap").is_none(), "a successor");
+        assert!(sight.unedited(&route("other"), "o", "ConfigMap").is_none(), "another object");
         tell(3);
         assert!(!unedited(), "somebody changed it");
         check(3);

@@ -101,8 +101,8 @@ fn container(route: &Validated, settings: &Settings) -> Container {
     }
 }
 
-/// glibc gives each thread a heap of its own, in which what a table was made of is never used again: with a few routes as many
-/// megabytes as threads. A message's memory comes from a thread's own cache, which this does not concern (mallopt(3)).
+/// For a worker program of one's own that has glibc's allocator (`routemq` has jemalloc): it gives each thread a heap of its own, in which what
+/// a table was made of is never used again. A message's memory comes from a thread's own cache, which this does not concern (mallopt(3)).
 const ARENAS: &str = "2";
 
 fn environment(route: &Validated) -> Vec<EnvVar> {

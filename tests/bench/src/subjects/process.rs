@@ -126,8 +126,6 @@ fn command(order: &Order) -> Result<Command, BenchError> {
     if let Some(database) = &order.database {
         command.args(["--database", database]);
     }
-    // As in a worker's pod; the others allocate too little for it to matter.
-    command.env("MALLOC_ARENA_MAX", "2");
     command.stdin(Stdio::null()).stdout(Stdio::piped());
     Ok(command)
 }

@@ -113,8 +113,12 @@ fn running_out_of_patience_settles_nothing_but_lets_go() {
 #[test]
 fn wanting_the_same_again_asks_for_nothing() {
     let mut state = settled();
+    assert!(state.take_changes(Instant::now()).is_some());
+    let settlements = state.settlements();
     want(&mut state, wishes(&["a"]));
     assert_eq!(requests(&mut state, 2), [""; 0]);
+    assert_eq!(state.take_changes(Instant::now()), None, "and tells nothing");
+    assert_eq!(state.settlements(), settlements);
     assert_eq!(states(&mut state)["a"], granted(true));
 }
 
