@@ -109,10 +109,10 @@ impl<K, T> Default for Shelf<K, T> {
 
 impl<K: Eq, T: Clone> Shelf<K, T> {
     pub(crate) fn put(&self, route: &Route, key: K, thing: T) {
-        let mut shelf = self.lock();
-        let things = match shelf.get_mut(route) {
+        let mut all = self.lock();
+        let things = match all.get_mut(route) {
             Some(things) => things,
-            None => shelf.entry(route.clone()).or_default(),
+            None => all.entry(route.clone()).or_default(),
         };
         match things.iter_mut().find(|(known, _)| *known == key) {
             Some((_, known)) => *known = thing,
@@ -121,24 +121,24 @@ impl<K: Eq, T: Clone> Shelf<K, T> {
     }
 
     pub(crate) fn remove(&self, route: &Route, key: &K) {
-        let mut shelf = self.lock();
-        let Some(things) = shelf.get_mut(route) else { return };
+        let mut all = self.lock();
+        let Some(things) = all.get_mut(route) else { return };
         things.retain(|(known, _)| known != key);
         if things.is_empty() {
-            shelf.remove(route);
+            all.remove(route);
         }
     }
 
     pub(crate) fn get(&self, route: &Route, key: &K) -> Option<T> {
-        let shelf = self.lock();
-        let (_, thing) = shelf.get(route)?.iter().find(|(known, _)| known == key)?;
+        let all = self.lock();
+        let (_, thing) = all.get(route)?.iter().find(|(known, _)| known == key)?;
         Some(thing.clone())
     }
 
     /// All of one MqttRoute's.
     pub(crate) fn of(&self, route: &Route) -> Vec<T> {
-        let shelf = self.lock();
-        let things = shelf.get(route).map(Vec::as_slice).unwrap_or_default();
+        let all = self.lock();
+        let things = all.get(route).map(Vec::as_slice).unwrap_or_default();
         things.iter().map(|(_, thing)| thing.clone()).collect()
     }
 

@@ -130,7 +130,7 @@ pub struct Left {
 /// Marks every slot of a MqttRoute to retire, while its workers still run, and deletes those whose session has ended.
 ///
 /// # Errors
-/// As [`settle`].
+/// The first request that the API server refuses, but for lost races, which the next reconcile sees again.
 pub async fn wind_up(
     client: &Client,
     metrics: &Metrics,

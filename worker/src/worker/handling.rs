@@ -57,7 +57,7 @@ impl Ready {
         let mut identifiers: Vec<u32> = table.filters.iter().map(|it| it.identifier).collect();
         identifiers.sort_unstable();
         let overlaps = table.filters.iter().any(|filter| filter.overlaps);
-        Arc::new(Self { locals, wanted, identifiers, overlaps, engine })
+        Arc::new(Self { engine, locals, wanted, identifiers, overlaps })
     }
 }
 

@@ -136,6 +136,7 @@ impl Tables {
 }
 
 /// Lets go of tables that are not used any more. To free a large one takes tens of milliseconds.
+#[expect(clippy::disallowed_methods, reason = "a thread of its own, which no message waits for")]
 pub(crate) fn bury(tables: Arc<Tables>) {
     let sizes = tables.previous.iter().chain([&tables.current]);
     if sizes.map(|ready| ready.engine.table().routes.len()).max() >= Some(LARGE) {
