@@ -376,15 +376,21 @@ mod tests {
     fn what_is_seen_is_in_order_only_where_every_holder_is_seen_to_live() {
         let (sight, route) = (Sight::default(), route());
         let todo = || seen(&sight, &route).plan;
-        assert_eq!(todo(), Plan { create: vec![0, 1], ..Plan::default() }, "nothing is seen yet");
-        for index in 0..2 {
+        assert_eq!(
+            todo(),
+            Plan { create: vec![0, 1, 2], ..Plan::default() },
+            "nothing is seen yet"
+        );
+        for index in 0..3 {
             let mut lease = slot_lease(&route, index);
             lease.spec.get_or_insert_default().holder_identity = Some(format!("pod-{index}"));
             sight.leases.put(&route.key(), format!("lease-{index}"), lease);
         }
-        sight.pods.put(&route.key(), "0".to_owned(), "pod-0".to_owned());
+        for living in ["pod-0", "pod-2"] {
+            sight.pods.put(&route.key(), living.to_owned(), living.to_owned());
+        }
         assert_eq!(todo(), Plan { clear: vec![1], ..Plan::default() }, "to be looked at anew");
-        sight.pods.put(&route.key(), "1".to_owned(), "pod-1".to_owned());
+        sight.pods.put(&route.key(), "pod-1".to_owned(), "pod-1".to_owned());
         assert_eq!(todo(), Plan::default());
     }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use routemq_tests::Signal;
 
-use crate::{CONVERGED, answers, bed::route, carried_out, gauge, operated, turn};
+use crate::{CONVERGED, answers, bed::route, carried_out, gauge, operated, rolled_out, turn};
 
 /// The trust in the own leadership (10 s), and a little for the machine.
 const STEPPED_DOWN: Duration = Duration::from_secs(20);
@@ -14,7 +14,7 @@ async fn an_api_server_that_is_killed_and_restarted_is_followed_within_half_a_mi
     let _turn = turn().await;
     let (bed, operator) = operated().await;
     bed.apply(&route("devices", 1));
-    bed.condition("devices", "Progressing", ("False", "Complete")).await;
+    rolled_out(&bed, "devices").await;
     bed.plane.component("kill", "kube-apiserver");
     bed.plane.component("start", "kube-apiserver");
     answers(&bed).await;
@@ -30,7 +30,7 @@ async fn an_api_server_away_for_a_minute_costs_the_lead_and_nothing_else() {
     let _turn = turn().await;
     let (bed, operator) = operated().await;
     bed.apply(&route("devices", 1));
-    bed.condition("devices", "Progressing", ("False", "Complete")).await;
+    rolled_out(&bed, "devices").await;
     bed.plane.component("stop", "kube-apiserver");
     let away = Instant::now();
     gauge(&operator, 0.0, STEPPED_DOWN).await;
@@ -63,7 +63,7 @@ async fn an_api_server_that_hangs_for_half_a_minute_is_followed_again() {
     let _turn = turn().await;
     let (bed, operator) = operated().await;
     bed.apply(&route("devices", 1));
-    bed.condition("devices", "Progressing", ("False", "Complete")).await;
+    rolled_out(&bed, "devices").await;
     bed.plane.component("pause", "kube-apiserver");
     gauge(&operator, 0.0, STEPPED_DOWN).await;
     tokio::time::sleep(Duration::from_secs(20)).await;

@@ -7,7 +7,7 @@ use routemq_tests::{Signal, ensure, eventually};
 use crate::{
     LEADS,
     bed::{Bed, Operator, route},
-    gauge, turn,
+    gauge, rolled_out, turn,
 };
 
 /// How long the first leader is suspended.
@@ -21,7 +21,7 @@ async fn a_leader_suspended_for_forty_seconds_under_load_never_writes_beside_the
     gauge(&first, 1.0, LEADS).await;
     let second = Operator::start_as(&bed, "second");
     bed.apply(&route("devices", 1));
-    bed.condition("devices", "Progressing", ("False", "Complete")).await;
+    rolled_out(&bed, "devices").await;
     let stopped = Instant::now();
     first.process.signal(Signal::STOP);
     load_for(&bed, SUSPENDED.saturating_sub(stopped.elapsed())).await;

@@ -58,6 +58,12 @@ async fn answers(bed: &Bed) {
     .await;
 }
 
+/// Waits until Kubernetes has made the pods: after an outage its own controllers may stand still for more than a minute.
+async fn rolled_out(bed: &Bed, name: &str) {
+    let patience = Duration::from_mins(3);
+    bed.condition_within(patience, name, "Progressing", ("False", "Complete")).await;
+}
+
 /// Waits until the operator has done its part of what the route `name` wants now; the cluster's own controllers take their time.
 async fn carried_out(bed: &Bed, name: &str, workers: u32) {
     bed.condition_within(CONVERGED, name, "Accepted", ("True", "Accepted")).await;

@@ -6,7 +6,7 @@ use routemq_tests::{ensure, eventually};
 
 use crate::{
     bed::{Bed, route},
-    operated, turn,
+    operated, rolled_out, turn,
 };
 
 /// An object that was refused is tried again within a minute.
@@ -36,7 +36,7 @@ async fn a_right_that_is_taken_away_is_told_counted_and_missed_no_longer_than_it
     let _turn = turn().await;
     let (bed, operator) = operated().await;
     bed.apply(&route("devices", 1));
-    bed.condition("devices", "Progressing", ("False", "Complete")).await;
+    rolled_out(&bed, "devices").await;
     let failures = "routemq_operator_reconciles_total{result=\"error\"}";
     let before = operator.metric(failures).await.unwrap();
     allow(&bed, false);

@@ -5,7 +5,7 @@ use routemq_tests::{ensure, eventually};
 use crate::{
     LEADS,
     bed::{Bed, Operator, route},
-    gauge, turn,
+    gauge, rolled_out, turn,
 };
 
 /// Two objects that nothing can be made of. For the second, an API server takes not even a status.
@@ -67,10 +67,10 @@ async fn a_stored_object_that_is_no_route_is_told_so_and_disturbs_no_other() {
     })
     .await;
     bed.apply(&route("devices", 1));
-    bed.condition("devices", "Progressing", ("False", "Complete")).await;
+    rolled_out(&bed, "devices").await;
     bed.kubectl(&["patch", "mr/old", "--type=merge", "--patch", r#"{"spec":{"delivery":null}}"#])
         .unwrap();
-    bed.condition("old", "Progressing", ("False", "Complete")).await;
+    rolled_out(&bed, "old").await;
     // It stays in the way of the definition that comes next.
     bed.kubectl(&["delete", "mr/worse"]).unwrap();
 }

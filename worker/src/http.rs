@@ -6,7 +6,10 @@ use axum::{
     Router,
     body::{Body, Bytes},
     extract::State,
-    http::{StatusCode, header::CONTENT_TYPE},
+    http::{
+        HeaderValue, StatusCode,
+        header::{CONTENT_LENGTH, CONTENT_TYPE},
+    },
     response::IntoResponse,
     routing::get,
 };
@@ -65,7 +68,11 @@ impl Drop for Probes {
 async fn metrics(State(monitor): State<Monitor>) -> Result<impl IntoResponse, StatusCode> {
     let written = tokio::task::spawn_blocking(move || Bytes::from(monitor.metrics())).await;
     let text = written.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
-    Ok(([(CONTENT_TYPE, OPENMETRICS)], Body::from_stream(stream::iter(pieces(text)))))
+    let headers = [
+        (CONTENT_TYPE, HeaderValue::from_static(OPENMETRICS)),
+        (CONTENT_LENGTH, HeaderValue::from(text.len())),
+    ];
+    Ok((headers, Body::from_stream(stream::iter(pieces(text)))))
 }
 
 fn pieces(mut text: Bytes) -> impl Iterator<Item = Result<Bytes, Infallible>> {
