@@ -129,27 +129,26 @@ impl<'a> Writer<'a> {
     }
 
     async fn one<K: Kind>(&mut self, kind: &'static str, desired: K) -> Result<(), ApplyError> {
-        let change = complete(&desired)?;
-        match self.known(kind, &change) {
-            Some(_) => Ok(()),
-            None => self.write(kind, &desired, change).await.map(drop),
+        let (change, unedited) = (complete(&desired)?, self.unedited(kind));
+        if unedited.as_ref().is_some_and(|checked| is_for(checked, &change)) {
+            return Ok(());
         }
+        self.write(kind, &desired, change, unedited).await.map(drop)
     }
 
     /// As the watch has it, where nothing is to be done.
     async fn deployment(&mut self, desired: Deployment) -> Result<Deployment, ApplyError> {
-        let (kind, change) = ("Deployment", complete(&desired)?);
-        let known = self.known(kind, &change);
+        let kind = "Deployment";
+        let (change, unedited) = (complete(&desired)?, self.unedited(kind));
+        let known = unedited.as_ref().filter(|checked| is_for(checked, &change));
         match known.and_then(|known| self.sight.deployments.get(&self.route, &known.uid)) {
             Some(deployment) => Ok(deployment),
-            None => self.write(kind, &desired, change).await,
+            None => self.write(kind, &desired, change, unedited).await,
         }
     }
 
-    /// A child that was as it should be when it was last looked at, and that nobody has edited since.
-    fn known(&self, kind: &'static str, change: &Value) -> Option<Checked> {
-        let checked = self.sight.unedited(&self.route, &self.owner, kind)?;
-        (hash(change) == Some(&checked.hash)).then_some(checked)
+    fn unedited(&self, kind: &'static str) -> Option<Checked> {
+        self.sight.unedited(&self.route, &self.owner, kind)
     }
 
     /// Writes the child, if that changes anything. One that nobody has edited is not read before.
@@ -158,6 +157,7 @@ impl<'a> Writer<'a> {
         kind: &'static str,
         desired: &K,
         mut change: Value,
+        unedited: Option<Checked>,
     ) -> Result<K, ApplyError> {
         let name = desired.name_any();
         let api: Api<K> =
@@ -166,7 +166,7 @@ impl<'a> Writer<'a> {
             let name = name.clone();
             move |source| ApplyError::Request { verb, kind, name, source }
         };
-        if let Some(checked) = self.sight.unedited(&self.route, &self.owner, kind) {
+        if let Some(checked) = unedited {
             change["metadata"]["uid"] = checked.uid.into();
         } else if let Some(live) = api.get_opt(&name).await.map_err(request("get"))? {
             require_ours(kind, live.meta(), desired.meta())?;
@@ -233,6 +233,11 @@ pub(crate) fn require_ours(
         Ownership::Predecessors => Err(ApplyError::Predecessor { kind, name }),
         Ownership::Foreign => Err(ApplyError::NameConflict { kind, name }),
     }
+}
+
+/// Whether a child was looked at for just this.
+fn is_for(checked: &Checked, change: &Value) -> bool {
+    hash(change) == Some(&checked.hash)
 }
 
 /// The hash that [`complete`] left.

@@ -64,36 +64,43 @@ pub(crate) async fn settle(
 ) -> Result<Slots, SlotsError> {
     let leases: Api<Lease> = Api::namespaced(client.clone(), &route.namespace);
     let seen = seen(sight, route);
-    let writer = Writer { leases: &leases, metrics, route, found: &seen.leases };
-    if writer.has_nothing_to_do(&seen.plan) {
-        return Ok(seen.slots());
+    let (writer, plan) =
+        (Writer { leases: &leases, metrics, route, found: &seen.leases }, seen.plan());
+    if writer.has_nothing_to_do(&plan) {
+        return Ok(seen.slots(&plan));
     }
     let look = look(client, &leases, route).await?;
-    Writer { leases: &leases, metrics, route, found: &look.leases }.carry_out(&look.plan).await?;
-    Ok(look.slots())
+    let plan = look.plan();
+    Writer { leases: &leases, metrics, route, found: &look.leases }.carry_out(&plan).await?;
+    Ok(look.slots(&plan))
 }
 
-/// The slots, and what is to be done about them.
+/// A MqttRoute's slots.
 struct Look<'a> {
     route: &'a Validated,
     leases: Vec<Lease>,
+    /// Of each of `leases`.
     states: Vec<Slot>,
-    plan: Plan,
 }
 
 impl<'a> Look<'a> {
+    /// At Leases of its own.
     fn new(route: &'a Validated, leases: Vec<Lease>, pods: &BTreeSet<String>) -> Self {
-        let states: Vec<_> =
-            leases.iter().filter_map(|lease| observe(route, lease, pods)).collect();
-        let keep = route.table.paused || route.table.worker_count == 0;
-        let plan = plan(&states, route.table.worker_count, keep);
-        Self { route, leases, states, plan }
+        let states = leases.iter().filter_map(|lease| observe(route, lease, pods)).collect();
+        Self { route, leases, states }
     }
 
-    /// Once the plan is carried out.
-    fn slots(&self) -> Slots {
+    /// What is to be done.
+    fn plan(&self) -> Plan {
+        let table = &self.route.table;
+        let keep = table.paused || table.worker_count == 0;
+        plan(&self.states, table.worker_count, keep)
+    }
+
+    /// Once `plan` is carried out.
+    fn slots(&self, plan: &Plan) -> Slots {
         let reports = reports(&self.leases, &self.states, self.route);
-        Slots { indices: after(&self.states, &self.plan), reports }
+        Slots { indices: after(&self.states, plan), reports }
     }
 }
 
@@ -137,13 +144,11 @@ pub async fn wind_up(
     route: &Validated,
 ) -> Result<Left, SlotsError> {
     let leases: Api<Lease> = Api::namespaced(client.clone(), &route.namespace);
-    let found = own_leases(&leases, route).await?;
-    let pods = living_pods(client, route).await?;
-    let slots: Vec<_> = found.iter().filter_map(|lease| observe(route, lease, &pods)).collect();
-    let writer = Writer { leases: &leases, metrics, route, found: &found };
-    writer.carry_out(&plan_of_deletion(&slots)).await?;
-    let used = found.iter().filter(|lease| was_held(lease));
-    let left = used.filter_map(|lease| observe(route, lease, &pods)).filter(|slot| !slot.drained);
+    let look = look(client, &leases, route).await?;
+    let writer = Writer { leases: &leases, metrics, route, found: &look.leases };
+    writer.carry_out(&plan_of_deletion(&look.states)).await?;
+    let used = look.leases.iter().zip(&look.states).filter(|(lease, _)| was_held(lease));
+    let left = used.map(|(_, slot)| slot).filter(|slot| !slot.drained);
     Ok(left.fold(Left::default(), |left, slot| Left {
         sessions: left.sessions + 1,
         attended: left.attended + usize::from(slot.holder == Holder::Living),
@@ -375,7 +380,7 @@ mod tests {
     #[test]
     fn what_is_seen_is_in_order_only_where_every_holder_is_seen_to_live() {
         let (sight, route) = (Sight::default(), route());
-        let todo = || seen(&sight, &route).plan;
+        let todo = || seen(&sight, &route).plan();
         assert_eq!(
             todo(),
             Plan { create: vec![0, 1, 2], ..Plan::default() },

@@ -31,7 +31,7 @@ use super::{
     handling::Ready,
     overlap::{Decision, decide, is_the_copy},
     shard::Command,
-    tables::{Tables, bury},
+    tables::Tables,
 };
 use crate::{
     engine::{Found, Local},
@@ -211,7 +211,7 @@ impl Dispatcher {
         if swapped {
             let tables = Arc::clone(&self.swaps.borrow_and_update());
             filters_changed = !tables.wants_the_same(&self.tables);
-            bury(std::mem::replace(&mut self.tables, tables));
+            self.tables = tables;
         }
         let certain = self.doubts_until.is_some_and(|until| until <= Instant::now());
         if certain {
@@ -379,30 +379,21 @@ enum Placed<'a> {
 }
 
 fn place<'a>(tables: &'a Tables, settled: &[u32], arrival: &Arrival<'_>) -> Placed<'a> {
-    let engine = &tables.current.engine;
-    let found = engine.find(arrival.topic);
-    let winner = found.as_ref().map(|found| engine.identifier(found.route));
-    if let Some(found) = found
-        && is_the_copy(&arrival.subscriptions, winner)
-    {
-        return Placed::With(&tables.current, found);
-    }
-    place_among(tables, settled, arrival)
-}
-
-/// The same where another filter's copy may count, or another table's.
-fn place_among<'a>(tables: &'a Tables, settled: &[u32], arrival: &Arrival<'_>) -> Placed<'a> {
     let find = |ready: &Arc<Ready>| ready.engine.find(arrival.topic);
+    let copy = &arrival.subscriptions;
+    let found = find(&tables.current);
+    let current = found.as_ref().map(|found| tables.current.engine.identifier(found.route));
+    // Earlier tables are asked only where the current one does not settle it.
     let winner = |ready: &Arc<Ready>| Some(ready.engine.identifier(find(ready)?.route));
-    let previous: SmallVec<[Option<u32>; 4]> = tables.previous.iter().map(winner).collect();
-    let current = winner(&tables.current);
-    let ready = match decide(&arrival.subscriptions, current, &previous, tables.known(settled)) {
-        Decision::Current => &tables.current,
-        Decision::Previous(index) => &tables.previous[index],
+    let asked = if is_the_copy(copy, current) { &[] } else { tables.previous.as_slice() };
+    let previous: SmallVec<[Option<u32>; 4]> = asked.iter().map(winner).collect();
+    let (ready, found) = match decide(copy, current, &previous, tables.known(settled)) {
+        Decision::Current => (&tables.current, found),
+        Decision::Previous(index) => (&tables.previous[index], find(&tables.previous[index])),
         Decision::Overlap => return Placed::Overlap,
         Decision::Unmatched => return Placed::Unmatched,
     };
-    find(ready).map_or(Placed::Unmatched, |found| Placed::With(ready, found))
+    found.map_or(Placed::Unmatched, |found| Placed::With(ready, found))
 }
 
 /// The filters whose winner's copy somebody is certain to handle.

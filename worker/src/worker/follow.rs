@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{
     record::Identity,
-    tables::{Tables, bury, with_states},
+    tables::{Tables, with_states},
 };
 
 /// What is watched.
@@ -54,15 +54,13 @@ fn tell(worker: &Identity, before: &SessionStatus, now: &SessionStatus, tables: 
 }
 
 fn forget(tables: &watch::Sender<Arc<Tables>>, status: &SessionStatus) {
-    let mut forgotten = None;
-    tables.send_if_modified(|tables| {
-        let aged = tables.aged(status, Instant::now()).map(Arc::new);
-        forgotten = aged.map(|aged| std::mem::replace(tables, aged));
-        forgotten.is_some()
+    tables.send_if_modified(|tables| match tables.aged(status, Instant::now()) {
+        Some(aged) => {
+            *tables = Arc::new(aged);
+            true
+        }
+        None => false,
     });
-    if let Some(tables) = forgotten {
-        bury(tables);
-    }
 }
 
 /// A time that is over already is waited for in vain: then only a change of the status can help.

@@ -1,7 +1,10 @@
 //! What a lane's jobs are: messages, handled by the engine that admitted them.
 
 use std::{
+    mem::take,
     sync::{Arc, atomic::Ordering::Relaxed},
+    thread,
+    time::Duration,
     vec,
 };
 
@@ -23,6 +26,11 @@ use crate::{
     message::{Origin, Received},
     outcome::{Final, FinalOutcome, class},
 };
+
+/// A table of so many routes is made ready, and freed, where no message waits for it.
+pub(crate) const LARGE: usize = 257;
+/// How long one that is done with is kept: the last of its messages is finished by then, so that no lane has to free it.
+const GRACE: Duration = Duration::from_secs(2);
 
 /// A table that was taken up, with what each lane needs of it: made once, because a table may have many routes.
 #[derive(Debug)]
@@ -58,6 +66,27 @@ impl Ready {
         identifiers.sort_unstable();
         let overlaps = table.filters.iter().any(|filter| filter.overlaps);
         Arc::new(Self { engine, locals, wanted, identifiers, overlaps })
+    }
+}
+
+/// To free a large table takes tens of milliseconds, and whoever has it last may be a task that messages wait for.
+impl Drop for Ready {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a thread of its own, which no message waits for"
+    )]
+    fn drop(&mut self) {
+        if self.engine.table().routes.len() < LARGE {
+            return;
+        }
+        // Its own references go first, with this struct; those in `parts` are then the last.
+        let (locals, identifiers) = (take(&mut self.locals), take(&mut self.identifiers));
+        let parts = (Arc::clone(&self.engine), locals, Arc::clone(&self.wanted), identifiers);
+        // Where no thread can be had, they are dropped here.
+        let _ = thread::Builder::new().name("free-table".to_owned()).spawn(move || {
+            thread::sleep(GRACE);
+            drop(parts);
+        });
     }
 }
 

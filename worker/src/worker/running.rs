@@ -23,10 +23,10 @@ use super::{
     counters::Counters,
     dispatcher::{Dispatcher, MOST_UNOWED_MEMORY, StatusCell, Wiring},
     follow::{Follow, follow},
-    handling::{Ready, Shared},
+    handling::{LARGE, Ready, Shared},
     lanes::Lanes,
     record::{Identity, Observer},
-    tables::{LARGE, Tables, bury},
+    tables::Tables,
 };
 use crate::{
     engine::Engine,
@@ -169,7 +169,7 @@ impl RunningWorker {
         let wanted = Arc::clone(&ready.wanted);
         // Nobody else changes tables but to forget earlier ones, which then are still there: no harm is done.
         let swapped = self.tables.borrow().swapped(ready, self.transition);
-        bury(self.tables.send_replace(Arc::new(swapped)));
+        self.tables.send_replace(Arc::new(swapped));
         self.session.subscribe_to(wanted).await;
     }
 

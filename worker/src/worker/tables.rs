@@ -1,6 +1,6 @@
 //! The current table, and the earlier ones that are not done with yet.
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use routemq_crds::table::{Filter, Table};
 use routemq_mqtt::{ConnectionState, FilterState, QoS, SessionStatus, Subscription};
@@ -11,11 +11,6 @@ use super::{handling::Ready, overlap::Known};
 /// Earlier tables that are kept: the latest, and the first of all, whose filters the broker may still hold when no
 /// connection was made since.
 const MOST_PREVIOUS: usize = 16;
-
-/// A table of so many routes is made ready, and freed, where no message waits for it.
-pub(crate) const LARGE: usize = 257;
-/// How long one that is done with is kept: the last of its messages is finished by then, so that no lane has to free it.
-const GRACE: Duration = Duration::from_secs(2);
 
 /// What messages are matched with. Immutable: a swap makes a new one.
 #[derive(Clone, Debug)]
@@ -132,19 +127,6 @@ impl Tables {
         let held = with_states(&self.current.wanted, status)
             .filter(|(_, state)| state.is_some_and(settled));
         sorted(held.map(|(wanted, _)| wanted.identifier))
-    }
-}
-
-/// Lets go of tables that are not used any more. To free a large one takes tens of milliseconds.
-#[expect(clippy::disallowed_methods, reason = "a thread of its own, which no message waits for")]
-pub(crate) fn bury(tables: Arc<Tables>) {
-    let sizes = tables.previous.iter().chain([&tables.current]);
-    if sizes.map(|ready| ready.engine.table().routes.len()).max() >= Some(LARGE) {
-        // Where no thread can be had, it is dropped here.
-        let _ = thread::Builder::new().name("free-table".to_owned()).spawn(move || {
-            thread::sleep(GRACE);
-            drop(tables);
-        });
     }
 }
 

@@ -131,7 +131,7 @@ fn grace(_: usize, round: usize) -> Value {
     json!({"spec": {"delivery": {"timeoutSeconds": 31 + round}}})
 }
 
-/// From the answer to a change until the status speaks of it, ten changes a second: of all objects in turn.
+/// From a change, before it is sent, until the status speaks of it; ten changes a second, of all objects in turn.
 fn change(
     api: &Api,
     count: usize,

@@ -5,7 +5,7 @@ use tokio::runtime::Runtime;
 
 use super::{
     broker::Chain,
-    contestant::{Setting, runtime},
+    contestant::{Sample, Setting, runtime},
     database::COLUMNS,
 };
 use crate::{
@@ -13,37 +13,30 @@ use crate::{
     error::BenchError,
     options::Table,
     report::Row,
-    rounds,
+    rounds::{self, Rounds},
     statistics::Spread,
     subjects::{Kind, Work},
 };
 
 const SPAN: std::time::Duration = std::time::Duration::from_millis(1500);
 
+/// Both, measured in turns.
+struct Both {
+    chains: [Chain; 2],
+    rounds: Rounds<Sample>,
+    noise: Option<String>,
+}
+
 pub(super) fn framework(table: &Table) -> Result<Vec<Row>, BenchError> {
     if !table.with_python {
         return Err(BenchError::Absent("--with-python".to_owned()));
     }
     let runtime = runtime()?;
-    let chain = |kind| Chain::start(kind, Setting::of(1, table.window), None, &runtime);
-    let mut chains = [chain(Kind::Worker)?, chain(Kind::Python)?];
-    let once = || rounds::run(table.rounds(), &mut chains, |chain| chain.measure(SPAN));
-    let (rounds, noise) = rounds::steadily(once, |rounds| rounds.ratio(0, 1, |it| it.rate))?;
-    #[expect(clippy::cast_precision_loss, reason = "bytes of one process")]
-    let memory = |at: usize| chains[at].subject.memory() as f64;
-    let mut rate = Row::new(
-        "python",
-        "QoS 1: messages/s, RouteMQ ÷ Python framework, mosquitto",
-        rounds.ratio(0, 1, |it| it.rate),
-    )
-    .bar(Bar::at_least(15.0, 10.0));
-    for (index, kind) in [Kind::Worker, Kind::Python].into_iter().enumerate() {
-        rate = rate.note(super::firehose::figures(kind, index, &rounds));
-    }
-    rate.notes.extend(noise);
-    let nanos = rounds.ratio(1, 0, |it| it.nanos);
-    let memory = Spread::of(&[memory(1) / memory(0)]);
-    drop(chains);
+    let both = Both::measure(table, &runtime, Work::Json, None)?;
+    let rate = both.rate("messages/s", Bar::at_least(15.0, 10.0));
+    let nanos = both.rounds.ratio(1, 0, |it| it.nanos);
+    let memory = Spread::of(&[both.memory(1) / both.memory(0)]);
+    drop(both);
     Ok(vec![
         rate,
         Row::new("python", "processor time a message, Python framework ÷ RouteMQ", nanos)
@@ -58,25 +51,45 @@ pub(super) fn framework(table: &Table) -> Result<Vec<Row>, BenchError> {
 fn rows(table: &Table, runtime: &Runtime) -> Result<Row, BenchError> {
     let database = runtime.block_on(MariaDb::start_with(MariaDbConfig::default()));
     runtime.block_on(database.rows().execute(&format!("CREATE TABLE readings ({COLUMNS})")));
-    let setting = Setting { work: Work::Rows, ..Setting::of(1, table.window) };
-    let chain = |kind| Chain::start(kind, setting, Some(database.url()), runtime);
-    let mut chains = [chain(Kind::Worker)?, chain(Kind::Python)?];
-    let once = || rounds::run(table.rounds(), &mut chains, |chain| chain.measure(SPAN));
-    let (rounds, noise) = rounds::steadily(once, |rounds| rounds.ratio(0, 1, |it| it.rate))?;
+    let both = Both::measure(table, runtime, Work::Rows, Some(&database.url()))?;
     let stored = runtime.block_on(database.rows().count("SELECT COUNT(*) FROM readings"));
-    let handled: u64 = chains.iter().map(|chain| chain.subject.progress().handled).sum();
+    let handled: u64 = both.chains.iter().map(|chain| chain.subject.progress().handled).sum();
     if u64::try_from(stored).ok() != Some(handled) {
         return Err(BenchError::Wrong(format!("{stored} rows of {handled} messages")));
     }
-    let mut row = Row::new(
-        "python",
-        "QoS 1: rows/s into MariaDB, RouteMQ ÷ Python framework, mosquitto",
-        rounds.ratio(0, 1, |it| it.rate),
-    )
-    .bar(Bar::at_least(100.0, 50.0));
-    for (index, kind) in [Kind::Worker, Kind::Python].into_iter().enumerate() {
-        row = row.note(super::firehose::figures(kind, index, &rounds));
+    Ok(both.rate("rows/s into MariaDB", Bar::at_least(100.0, 50.0)))
+}
+
+impl Both {
+    const KINDS: [Kind; 2] = [Kind::Worker, Kind::Python];
+
+    fn measure(
+        table: &Table,
+        runtime: &Runtime,
+        work: Work,
+        database: Option<&str>,
+    ) -> Result<Self, BenchError> {
+        let setting = Setting { work, ..Setting::of(1, table.window) };
+        let chain = |kind| Chain::start(kind, setting, database.map(str::to_owned), runtime);
+        let [worker, python] = Self::KINDS.map(chain);
+        let mut chains = [worker?, python?];
+        let once = || rounds::run(table.rounds(), &mut chains, |chain| chain.measure(SPAN));
+        let (rounds, noise) = rounds::steadily(once, |rounds| rounds.ratio(0, 1, |it| it.rate))?;
+        Ok(Self { chains, rounds, noise })
     }
-    row.notes.extend(noise);
-    Ok(row)
+
+    fn rate(&self, what: &str, bar: Bar) -> Row {
+        let what = format!("QoS 1: {what}, RouteMQ ÷ Python framework, mosquitto");
+        let mut row = Row::new("python", what, self.rounds.ratio(0, 1, |it| it.rate)).bar(bar);
+        for (index, kind) in Self::KINDS.into_iter().enumerate() {
+            row = row.note(super::firehose::figures(kind, index, &self.rounds));
+        }
+        row.notes.extend(self.noise.clone());
+        row
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "bytes of one process")]
+    fn memory(&self, at: usize) -> f64 {
+        self.chains[at].subject.memory() as f64
+    }
 }

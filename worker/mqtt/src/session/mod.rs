@@ -189,23 +189,18 @@ impl Session {
 /// More than this are compared on a thread of their own.
 const COMPARED_HERE: usize = 256;
 
-/// `wanted`, sorted, and what is different about it.
+/// `wanted`, sorted, and what is different about it. Nothing where the runtime ends.
 async fn compared(
     before: Arc<[Subscription]>,
     wanted: Arc<[Subscription]>,
-) -> (Arc<[Subscription]>, Difference) {
-    let compare = |before: &[Subscription], wanted: Arc<[Subscription]>| {
+) -> Option<(Arc<[Subscription]>, Difference)> {
+    let is_large = before.len().max(wanted.len()) > COMPARED_HERE;
+    let compare = move || {
         let wanted = sorted(wanted);
-        let difference = Difference::between(before, &wanted);
+        let difference = Difference::between(&before, &wanted);
         (wanted, difference)
     };
-    if before.len().max(wanted.len()) <= COMPARED_HERE {
-        return compare(&before, wanted);
-    }
-    let also = (Arc::clone(&before), Arc::clone(&wanted));
-    let compared = spawn_blocking(move || compare(&before, wanted)).await;
-    // It fails only where the runtime ends.
-    compared.unwrap_or_else(|_| compare(&also.0, also.1))
+    if is_large { spawn_blocking(compare).await.ok() } else { Some(compare()) }
 }
 
 impl SessionHandle {
@@ -220,7 +215,8 @@ impl SessionHandle {
     /// Many are compared with what was wanted before where no message waits for it: the socket task learns of what changes alone.
     pub async fn subscribe_to(&self, wanted: impl Into<Arc<[Subscription]>>) {
         let mut asked = self.asked.lock().await;
-        let (wanted, difference) = compared(Arc::clone(&asked), wanted.into()).await;
+        let compared = compared(Arc::clone(&asked), wanted.into()).await;
+        let Some((wanted, difference)) = compared else { return };
         let Ok(command) = self.commands.reserve().await else { return };
         let (reply, answer) = oneshot::channel();
         // Both or neither, also where the caller gives up waiting.
