@@ -4,13 +4,14 @@ use routemq_crds::topic::{MAX_TOPIC_BYTES, ParamKind, Pattern};
 
 use super::{
     captures::{Captures, Span},
-    trie::{Edge, Entry, NONE, Node, ROOT, Trie},
+    node::{Edge, Node},
+    trie::{Entry, List, NONE, ROOT, Trie},
 };
 
 /// Finds the most specific pattern that a topic matches.
 ///
 /// A level trie walked depth first, the most specific edge first, so that the first pattern that is
-/// reached is the winner. One hash probe a level, no allocation (up to eight params), no recursion.
+/// reached is the winner. At most one hash probe a level, no allocation (up to eight params), no recursion.
 ///
 /// **Bound.** An edge consumes exactly one level and a node has exactly one parent, so a search
 /// enters no node twice: at worst it sees every node once, however many levels the topic has.
@@ -83,8 +84,7 @@ impl Search<'_> {
         let end = self.at + level.len();
         let first = first?;
         if first == Edge::Literal
-            && here.has_literals
-            && let Some(child) = self.trie.literal(node, level)
+            && let Some(child) = self.trie.literal(node, here.literals, level.as_bytes())
         {
             self.at = end + 1;
             return Some(child);
@@ -110,11 +110,24 @@ impl Search<'_> {
     /// The pattern that ends here, or whose tail takes what is left.
     fn finish(&mut self, node: u32, here: &Node) -> Option<usize> {
         let all_consumed = self.at > self.topic.len();
-        let ends = if all_consumed { here.ends } else { NONE };
-        let tails = if self.is_hidden(node) { NONE } else { here.tails };
-        let trie = self.trie;
-        let entry =
-            trie.list(ends).chain(trie.list(tails)).find(|entry| self.has_no_empty_param(entry))?;
+        let ended = if all_consumed { self.first_of(here.ends) } else { None };
+        ended.or_else(|| if self.is_hidden(node) { None } else { self.first_of(here.tails) })
+    }
+
+    /// The first pattern of a list that takes what was captured.
+    fn first_of(&mut self, list: u32) -> Option<usize> {
+        match self.trie.list(list) {
+            List::Empty => None,
+            List::Alone(pattern) => (self.empty == 0).then_some(pattern as usize),
+            List::From(first) => {
+                let mut entries = self.trie.entries(first);
+                let entry = entries.find(|entry| self.has_no_empty_param(entry))?;
+                self.keep(entry)
+            }
+        }
+    }
+
+    fn keep(&mut self, entry: &Entry) -> Option<usize> {
         if let Some(named) = &entry.named {
             self.captures.keep(named);
             self.empty = 0;
@@ -139,7 +152,7 @@ impl Search<'_> {
             return None;
         }
         if here.edge == Edge::Literal {
-            self.at -= usize::from(here.literal_length) + 1;
+            self.at -= here.literal().len() + 1;
         } else {
             let span = self.captures.pop()?;
             self.empty -= usize::from(span.is_empty());

@@ -4,6 +4,7 @@ mod captures;
 #[cfg(test)]
 mod cases;
 mod matcher;
+mod node;
 #[cfg(test)]
 mod tests;
 mod trie;

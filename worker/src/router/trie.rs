@@ -5,79 +5,52 @@ use std::hash::{BuildHasher as _, Hasher as _};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use routemq_crds::topic::{Level, ParamKind, Pattern};
-use smallvec::SmallVec;
+
+use super::node::{Edge, Literals, Node};
 
 /// No node and no list: the root is nobody's child, and lists count from one.
 pub(super) const NONE: u32 = 0;
 pub(super) const ROOT: u32 = 0;
 
-/// How a node is reached, in the order in which a search tries: the most specific first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Edge {
-    Literal,
-    Int,
-    Uuid,
-    Float,
-    /// `{p}` and `+` share it: they rank the same, and differ for an empty level only.
-    Any,
-}
-
-impl Edge {
-    /// All but the literal.
-    pub(super) const WILD: [Self; 4] = [Self::Int, Self::Uuid, Self::Float, Self::Any];
-}
-
-#[derive(Debug)]
-pub(super) struct Node {
-    pub(super) parent: u32,
-    pub(super) edge: Edge,
-    /// Bytes of the literal, for the way back.
-    pub(super) literal_length: u16,
-    pub(super) has_literals: bool,
-    pub(super) has_wild: bool,
-    /// `Int`, `Uuid`, `Float`, `Any`.
-    wild: [u32; 4],
-    /// Patterns that end here.
-    pub(super) ends: u32,
-    /// Patterns whose tail or `#` begins here.
-    pub(super) tails: u32,
-}
+/// Marks a list of one pattern that needs no [`Entry`]: what is below is its index.
+const ALONE: u32 = 1 << 31;
 
 /// One pattern of a node's list.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) pattern: u32,
-    pub(super) next: u32,
+    next: u32,
     /// Per wildcard level: whether it is a param. `None`: all are.
     pub(super) named: Option<Box<[bool]>>,
     /// Whether the tail has a name.
     pub(super) has_named_tail: bool,
 }
 
+/// What a node's list is.
 #[derive(Debug)]
-struct LiteralEdge {
-    parent: u32,
-    child: u32,
-    /// Most are short: kept where they are compared.
-    text: SmallVec<[u8; 16]>,
+pub(super) enum List {
+    Empty,
+    /// One pattern, whose wildcards are all params, and that has no tail with a name.
+    Alone(u32),
+    /// From this entry on.
+    From(usize),
 }
 
 #[derive(Debug)]
 pub(super) struct Trie {
     nodes: Vec<Node>,
     entries: Vec<Entry>,
-    literals: HashTable<LiteralEdge>,
-    longest_literal: usize,
+    /// The literal children of nodes that have more than one.
+    literals: HashTable<u32>,
     hasher: FixedState,
 }
 
 impl Trie {
     pub(super) fn new() -> Self {
         Self {
-            nodes: vec![Node::new(ROOT, Edge::Literal, 0)],
+            nodes: vec![Node::root()],
             entries: Vec::new(),
             literals: HashTable::new(),
-            longest_literal: 0,
             // Only the owner of the spec puts texts in, so a fixed seed cannot be flooded.
             hasher: FixedState::default(),
         }
@@ -95,90 +68,122 @@ impl Trie {
             };
         }
         let end = pattern.levels().last();
+        let node = &self.nodes[at as usize];
         let is_tail = matches!(end, Some(Level::Tail { .. } | Level::Rest));
-        let node = &mut self.nodes[at as usize];
-        let list = if is_tail { &mut node.tails } else { &mut node.ends };
-        self.entries.push(Entry {
+        let list = if is_tail { node.tails } else { node.ends };
+        let entry = Entry {
             pattern: narrow(index),
-            next: *list,
+            next: NONE,
             named: named(pattern),
             has_named_tail: matches!(end, Some(Level::Tail { .. })),
-        });
-        *list = narrow(self.entries.len());
+        };
+        let list = self.with(list, entry);
+        let node = &mut self.nodes[at as usize];
+        *(if is_tail { &mut node.tails } else { &mut node.ends }) = list;
+    }
+
+    /// The list with one more at its head.
+    fn with(&mut self, list: u32, entry: Entry) -> u32 {
+        let is_plain = entry.named.is_none() && !entry.has_named_tail;
+        if list == NONE && is_plain {
+            return ALONE | entry.pattern;
+        }
+        let next = match self.list(list) {
+            List::Alone(pattern) => self.push(Entry {
+                pattern,
+                next: NONE,
+                named: None,
+                has_named_tail: false,
+            }),
+            List::Empty | List::From(_) => list,
+        };
+        self.push(Entry { next, ..entry })
+    }
+
+    fn push(&mut self, entry: Entry) -> u32 {
+        self.entries.push(entry);
+        narrow(self.entries.len())
     }
 
     pub(super) fn node(&self, index: u32) -> &Node {
         &self.nodes[index as usize]
     }
 
-    /// The entries of a node's list.
-    pub(super) fn list(&self, first: u32) -> impl Iterator<Item = &Entry> {
-        let entry = |index: u32| self.entries.get((index as usize).checked_sub(1)?);
-        std::iter::successors(entry(first), move |before| entry(before.next))
+    #[expect(clippy::unused_self, reason = "a list is one of this trie")]
+    pub(super) fn list(&self, list: u32) -> List {
+        match list {
+            NONE => List::Empty,
+            alone if alone & ALONE != 0 => List::Alone(alone & !ALONE),
+            first => List::From(first as usize - 1),
+        }
     }
 
-    /// The child by a literal: one hash probe.
-    pub(super) fn literal(&self, parent: u32, text: &str) -> Option<u32> {
-        if text.len() > self.longest_literal {
-            return None;
+    /// The entries from this one on.
+    pub(super) fn entries(&self, first: usize) -> impl Iterator<Item = &Entry> {
+        let next = |entry: &&Entry| self.entries.get((entry.next as usize).checked_sub(1)?);
+        std::iter::successors(self.entries.get(first), next)
+    }
+
+    /// The child by a literal: one hash probe, or none where it is the only one.
+    pub(super) fn literal(&self, parent: u32, literals: Literals, text: &[u8]) -> Option<u32> {
+        match literals {
+            Literals::None => None,
+            Literals::One(child) => (self.node(child).literal() == text).then_some(child),
+            Literals::Many => {
+                let same = |child: &u32| {
+                    let child = self.node(*child);
+                    child.parent == parent && child.literal() == text
+                };
+                self.literals.find(hash(&self.hasher, parent, text), same).copied()
+            }
         }
-        let same = |edge: &LiteralEdge| edge.parent == parent && edge.text[..] == *text.as_bytes();
-        self.literals.find(self.hash(parent, text), same).map(|edge| edge.child)
     }
 
     fn literal_or_new(&mut self, parent: u32, text: &str) -> u32 {
-        if let Some(child) = self.literal(parent, text) {
+        let literals = self.node(parent).literals;
+        if let Some(child) = self.literal(parent, literals, text.as_bytes()) {
             return child;
         }
-        let child = self.add(parent, Edge::Literal, text.len());
-        self.nodes[parent as usize].has_literals = true;
-        self.longest_literal = self.longest_literal.max(text.len());
-        let (hasher, hash_of_text) = (&self.hasher, self.hash(parent, text));
-        self.literals.insert_unique(
-            hash_of_text,
-            LiteralEdge { parent, child, text: SmallVec::from_slice(text.as_bytes()) },
-            |edge| hash(hasher, edge.parent, &edge.text),
-        );
+        let child = self.add(Node::new(parent, Edge::Literal, text));
+        let of_both = match literals {
+            Literals::None => Literals::One(child),
+            Literals::One(first) => {
+                self.index(first);
+                Literals::Many
+            }
+            Literals::Many => Literals::Many,
+        };
+        if of_both == Literals::Many {
+            self.index(child);
+        }
+        self.nodes[parent as usize].literals = of_both;
         child
     }
 
+    /// Puts a literal child into the hash table.
+    fn index(&mut self, child: u32) {
+        let Self { nodes, literals, hasher, .. } = self;
+        let hash_of = |child: &u32| {
+            let child = &nodes[*child as usize];
+            hash(hasher, child.parent, child.literal())
+        };
+        literals.insert_unique(hash_of(&child), child, hash_of);
+    }
+
     fn wild_or_new(&mut self, parent: u32, edge: Edge) -> u32 {
-        let slot = edge as usize - 1;
-        if self.nodes[parent as usize].wild[slot] == NONE {
-            self.nodes[parent as usize].wild[slot] = self.add(parent, edge, 0);
-            self.nodes[parent as usize].has_wild = true;
+        match self.node(parent).wild(edge) {
+            NONE => {
+                let child = self.add(Node::new(parent, edge, ""));
+                self.nodes[parent as usize].set_wild(edge, child);
+                child
+            }
+            child => child,
         }
-        self.nodes[parent as usize].wild[slot]
     }
 
-    fn add(&mut self, parent: u32, edge: Edge, literal_length: usize) -> u32 {
-        let literal_length = u16::try_from(literal_length).unwrap_or(u16::MAX);
-        self.nodes.push(Node::new(parent, edge, literal_length));
+    fn add(&mut self, node: Node) -> u32 {
+        self.nodes.push(node);
         narrow(self.nodes.len() - 1)
-    }
-
-    fn hash(&self, parent: u32, text: &str) -> u64 {
-        hash(&self.hasher, parent, text.as_bytes())
-    }
-}
-
-impl Node {
-    fn new(parent: u32, edge: Edge, literal_length: u16) -> Self {
-        Self {
-            parent,
-            edge,
-            literal_length,
-            has_literals: false,
-            has_wild: false,
-            wild: [NONE; 4],
-            ends: NONE,
-            tails: NONE,
-        }
-    }
-
-    /// The child by a wildcard edge, or [`NONE`].
-    pub(super) fn wild(&self, edge: Edge) -> u32 {
-        self.wild[edge as usize - 1]
     }
 }
 
@@ -206,7 +211,7 @@ fn named(pattern: &Pattern) -> Option<Box<[bool]>> {
     })
 }
 
-/// Four billion levels of patterns do not fit into memory.
+/// Two billion levels of patterns do not fit into memory.
 fn narrow(index: usize) -> u32 {
-    u32::try_from(index).unwrap_or(u32::MAX)
+    u32::try_from(index).unwrap_or(u32::MAX) & !ALONE
 }
