@@ -27,7 +27,7 @@ impl Problems {
     /// A number within `range`, which must be one of `T`'s.
     pub(super) fn number<N, T>(
         &mut self,
-        field: &str,
+        field: impl Display,
         given: Option<N>,
         default: T,
         range: RangeInclusive<i64>,
@@ -39,7 +39,7 @@ impl Problems {
         let Some(value) = given.map(Into::into) else { return default };
         if !range.contains(&value) {
             let (least, most) = (range.start(), range.end());
-            self.add(field, format!("is {value}; it must be {least} to {most}"));
+            self.add(field.to_string(), format!("is {value}; it must be {least} to {most}"));
             return default;
         }
         T::try_from(value).unwrap_or(default)
@@ -56,7 +56,7 @@ impl Problems {
     }
 
     /// What a quality of service may be.
-    pub(super) fn qos(&mut self, field: &str, given: Option<i32>) -> u8 {
+    pub(super) fn qos(&mut self, field: impl Display, given: Option<i32>) -> u8 {
         self.number(field, given, 1, 0..=2)
     }
 
@@ -125,21 +125,28 @@ impl Problems {
         }
     }
 
-    pub(super) fn take<T>(&mut self, field: &str, result: Result<T, impl Display>) -> Option<T> {
-        result.map_err(|error| self.add(field, error.to_string())).ok()
+    pub(super) fn take<T>(
+        &mut self,
+        field: impl Display,
+        result: Result<T, impl Display>,
+    ) -> Option<T> {
+        result.map_err(|error| self.add(field.to_string(), error.to_string())).ok()
     }
 
     /// The name of a group or route.
-    pub(super) fn name(&mut self, field: &str, name: &str) {
+    pub(super) fn name(&mut self, field: impl Display, name: &str) {
         let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
         if name.is_empty() {
-            self.add(field, "is empty; give it a name");
+            self.add(field.to_string(), "is empty; give it a name");
         } else if name.len() > 63 {
             let length = name.chars().count();
-            self.add(field, format!("has {length} characters; at most 63 are allowed; shorten it"));
+            self.add(
+                field.to_string(),
+                format!("has {length} characters; at most 63 are allowed; shorten it"),
+            );
         } else if !name.chars().all(good) {
             self.add(
-                field,
+                field.to_string(),
                 format!(
                     "\"{}\" may hold only letters, digits, \".\", \"_\" and \"-\"",
                     name.escape_debug()
@@ -149,11 +156,14 @@ impl Problems {
     }
 
     /// What was registered in code.
-    pub(super) fn registered(&mut self, field: &str, name: &str) {
+    pub(super) fn registered(&mut self, field: impl Display, name: &str) {
         if name.is_empty() {
-            self.add(field, "is empty; write the name that the worker image registers");
+            self.add(field.to_string(), "is empty; write the name that the worker image registers");
         } else if name.chars().count() > 63 {
-            self.add(field, "is longer than 63 characters; shorten the registered name");
+            self.add(
+                field.to_string(),
+                "is longer than 63 characters; shorten the registered name",
+            );
         }
     }
 }

@@ -16,6 +16,7 @@ const MAX_IDENTIFIER: u32 = 268_435_455;
 const MOST_WITHOUT_COLLISION: usize = 256;
 
 pub(super) struct Filters {
+    /// Not marked yet: see [`Self::into_list`].
     list: Vec<Filter>,
     by_text: HashMap<String, usize>,
 }
@@ -29,8 +30,27 @@ impl Filters {
         &self.list
     }
 
-    pub(super) fn into_list(self) -> Vec<Filter> {
-        self.list
+    pub(super) fn by_level(&self) -> FilterTrie<'_> {
+        FilterTrie::new(self.list.iter().map(|own| own.filter.as_str()))
+    }
+
+    /// By filter: whether another one can match the same topic.
+    pub(super) fn overlapping(&self, by_level: &FilterTrie<'_>) -> Vec<bool> {
+        let shares = |(index, own): (usize, &Filter)| {
+            let mut shares = false;
+            by_level.find(&Wanted::of_filter(&own.filter), &mut |other| {
+                shares |= other != index;
+                shares
+            });
+            shares
+        };
+        self.list.iter().enumerate().map(shares).collect()
+    }
+
+    /// With the marks of those that overlap.
+    pub(super) fn into_list(self, overlapping: Vec<bool>) -> Vec<Filter> {
+        let marked = |(own, overlaps)| Filter { overlaps, ..own };
+        self.list.into_iter().zip(overlapping).map(marked).collect()
     }
 }
 
@@ -42,12 +62,11 @@ pub(super) fn of(spec: &MqttRouteSpec, patterns: &[Parsed], problems: &mut Probl
         let highest = highest.entry(pattern.filter()).or_default();
         *highest = qos.max(*highest);
     }
-    let overlapping = overlapping(&highest);
-    let filter = |((filter, qos), overlaps): ((String, u8), bool)| {
+    let filter = |(filter, qos): (String, u8)| {
         let identifier = own_identifier(&filter);
-        Filter { filter, identifier, qos, overlaps }
+        Filter { filter, identifier, qos, overlaps: false }
     };
-    let mut list: Vec<Filter> = highest.into_iter().zip(overlapping).map(filter).collect();
+    let mut list: Vec<Filter> = highest.into_iter().map(filter).collect();
     if list.len() > MOST_WITHOUT_COLLISION {
         part(&mut list);
     }
@@ -63,19 +82,6 @@ pub(super) fn of(spec: &MqttRouteSpec, patterns: &[Parsed], problems: &mut Probl
     }
     let by_text = list.iter().enumerate().map(|(i, f)| (f.filter.clone(), i)).collect();
     Filters { list, by_text }
-}
-
-fn overlapping(filters: &BTreeMap<String, u8>) -> Vec<bool> {
-    let trie = FilterTrie::new(filters.keys().map(String::as_str));
-    let shares = |(index, filter): (usize, &String)| {
-        let mut shares = false;
-        trie.find(&Wanted::of_filter(filter), &mut |other| {
-            shares |= other != index;
-            shares
-        });
-        shares
-    };
-    filters.keys().enumerate().map(shares).collect()
 }
 
 /// Filters whose identifier an earlier one has too. To give one of them another would make it depend on the rest of the table, while a

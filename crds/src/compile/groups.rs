@@ -22,7 +22,7 @@ pub(super) fn resolve<'a>(spec: &'a MqttRouteSpec, problems: &mut Problems) -> G
     let mut groups = Groups { spec, by_name: HashMap::new() };
     for (index, group) in spec.groups.iter().enumerate() {
         let path = format!("spec.groups[{index}]");
-        problems.name(&format!("{path}.name"), &group.name);
+        problems.name(format_args!("{path}.name"), &group.name);
         if let Some(first) = groups.by_name.get(group.name.as_str()) {
             problems.add(
                 format!("{path}.name"),

@@ -90,7 +90,10 @@ fn table(object: &MqttRoute, limits: Limits, problems: &mut Problems) -> Table {
     let filters = filters::of(spec, &patterns, problems);
     let scopes = patterns::known_params(&patterns);
     let delivery = delivery::compile(spec, &scopes, problems);
-    let routes = routes::compile(spec, &groups, &patterns, &filters, &delivery, problems);
+    let by_level = filters.by_level();
+    let own = (&filters, &by_level);
+    let routes = routes::compile(spec, &groups, &patterns, own, &delivery, problems);
+    let overlapping = filters.overlapping(&by_level);
     loops::check(spec, &patterns, &routes, problems);
     Table {
         share,
@@ -101,7 +104,7 @@ fn table(object: &MqttRoute, limits: Limits, problems: &mut Problems) -> Table {
         database: spec.database.as_ref().and_then(|database| database.url_secret_ref.clone()),
         delivery,
         routes: routes.into_iter().flatten().map(Into::into).collect(),
-        filters: filters.into_list(),
+        filters: filters.into_list(overlapping),
         generation: meta.generation,
         revision: meta.annotations.as_ref().and_then(|all| all.get(REVISION)).cloned(),
         namespace,

@@ -35,7 +35,7 @@ pub(super) struct Context<'a> {
 /// The table's own filters, as a list and by level.
 struct Own<'a> {
     filters: &'a Filters,
-    by_level: FilterTrie<'a>,
+    by_level: &'a FilterTrie<'a>,
 }
 
 impl<'a> Context<'a> {
@@ -49,14 +49,13 @@ pub(super) fn compile(
     spec: &MqttRouteSpec,
     groups: &Groups<'_>,
     patterns: &[Parsed],
-    filters: &Filters,
+    filters: (&Filters, &FilterTrie<'_>),
     delivery: &Delivery,
     problems: &mut Problems,
 ) -> Vec<Option<Route>> {
-    let by_level = FilterTrie::new(filters.list().iter().map(|own| own.filter.as_str()));
-    let own = Own { filters, by_level };
+    let own = Own { filters: filters.0, by_level: filters.1 };
     let mut shared = Shared::default();
-    let mut seen = Seen::default();
+    let mut seen = Seen::of(spec.routes.len());
     let mut compiled = Vec::with_capacity(spec.routes.len());
     for (index, (route, parsed)) in spec.routes.iter().zip(patterns).enumerate() {
         let path = format!("spec.routes[{index}]");
@@ -92,7 +91,7 @@ fn one(
         name: Arc::from(route.name.as_str()),
         pattern: pattern.clone(),
         filter: own.filters.index(&pattern.filter()),
-        qos: problems.qos(&format!("{path}.qos"), route.qos),
+        qos: problems.qos(format_args!("{path}.qos"), route.qos),
         payload: payload_rules(path, route, problems),
         middleware,
         handlers: exactly(handlers::compile(context, &route.handlers, problems)),
@@ -149,13 +148,13 @@ fn payload_rules(path: &str, route: &v1alpha1::Route, problems: &mut Problems) -
     PayloadRules {
         format: given.format.unwrap_or_default(),
         max_bytes: problems.number(
-            &format!("{path}.payload.maxBytes"),
+            format_args!("{path}.payload.maxBytes"),
             given.max_bytes,
             MEBIBYTE,
             1..=268_435_455,
         ),
         max_depth: problems.number(
-            &format!("{path}.payload.maxDepth"),
+            format_args!("{path}.payload.maxDepth"),
             given.max_depth,
             64,
             1..=128,
@@ -201,20 +200,22 @@ impl Own<'_> {
 }
 
 /// What earlier routes are called and match.
-#[derive(Default)]
 struct Seen<'a> {
     names: HashMap<&'a str, usize>,
     patterns: HashMap<RouteKey, usize>,
 }
 
 impl<'a> Seen<'a> {
+    fn of(routes: usize) -> Self {
+        Self { names: HashMap::with_capacity(routes), patterns: HashMap::with_capacity(routes) }
+    }
+
     fn check_name(&mut self, path: &str, name: &'a str, index: usize, problems: &mut Problems) {
-        let field = format!("{path}.name");
-        problems.name(&field, name);
+        problems.name(format_args!("{path}.name"), name);
         let first = *self.names.entry(name).or_insert(index);
         if first != index {
             problems.add(
-                field,
+                format!("{path}.name"),
                 format!("\"{name}\" is the name of spec.routes[{first}] too; rename one"),
             );
         }

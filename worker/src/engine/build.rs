@@ -218,17 +218,17 @@ impl<'a> Builder<'a> {
     ) -> Option<Action> {
         match &it.action {
             table::Action::Log { level, message } => {
-                Some(Action::Log(handler::Log::new(*level, message.clone())))
+                Some(Action::Log(Box::new(handler::Log::new(*level, message.clone()))))
             }
             table::Action::Publish(publish) => Some(Action::Publish(Box::new(
                 handler::Publish::new((**publish).clone(), evaluator),
             ))),
             table::Action::Reply { payload, fallback_topic, user_properties } => {
-                Some(Action::Reply(handler::Reply::new(
+                Some(Action::Reply(Box::new(handler::Reply::new(
                     payload.clone(),
                     fallback_topic.clone(),
                     user_properties.clone(),
-                )))
+                ))))
             }
             table::Action::Custom { name, config } => self.custom(field, name, config),
             table::Action::Insert(insert) => {

@@ -39,12 +39,12 @@ pub(crate) struct Compiled {
     action: Action,
 }
 
-/// What a handler does.
+/// What a handler does. Small: it stands where its route does, and a worker may have many routes.
 #[derive(Debug)]
 pub(crate) enum Action {
-    Log(Log),
+    Log(Box<Log>),
     Publish(Box<Publish>),
-    Reply(Reply),
+    Reply(Box<Reply>),
     Sql(Arc<Sql>),
     Http(Arc<Http>),
     Custom(custom::Custom),

@@ -52,9 +52,10 @@ pub(crate) fn add_alone(cell: &AtomicU64, number: u64) {
 }
 
 /// Counts values into buckets. No lock, no allocation: two relaxed additions a value, so that a reader may see one of
-/// them before the other. The sum and the buckets of small values stand in one line of the cache: there may be thousands.
+/// them before the other. The buckets of small values stand next to the sum: there may be thousands of histograms, and each
+/// line of the cache counts.
 #[derive(Debug, Default)]
-#[repr(C, align(64))]
+#[repr(C)]
 pub(crate) struct Histogram {
     sum: AtomicU64,
     buckets: [AtomicU64; BOUNDS + 1],

@@ -101,7 +101,17 @@ const LONG: &str = "a-literal-that-does-not-fit-into-a-node";
 
 fn level() -> impl Strategy<Value = &'static str> {
     prop::sample::select(vec![
-        "a", "b", "", LONG, "1", "1.5", "$a", "+", "{p}", "{p:int}", "{p:float}",
+        "a",
+        "b",
+        "",
+        LONG,
+        "1",
+        "1.5",
+        "$a",
+        "+",
+        "{p}",
+        "{p:int}",
+        "{p:float}",
     ])
 }
 

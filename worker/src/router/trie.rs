@@ -89,12 +89,9 @@ impl Trie {
             return ALONE | entry.pattern;
         }
         let next = match self.list(list) {
-            List::Alone(pattern) => self.push(Entry {
-                pattern,
-                next: NONE,
-                named: None,
-                has_named_tail: false,
-            }),
+            List::Alone(pattern) => {
+                self.push(Entry { pattern, next: NONE, named: None, has_named_tail: false })
+            }
             List::Empty | List::From(_) => list,
         };
         self.push(Entry { next, ..entry })

@@ -297,7 +297,8 @@ impl Feeds {
     fn send_batches(&mut self, turn: Turn) {
         let feeds = self.lanes.iter_mut().zip(&self.filling.locals);
         for (feed, local) in feeds.filter(|(feed, _)| !feed.jobs.is_empty()) {
-            let jobs = Vec::with_capacity(feed.jobs.len());
+            // Rounded up: the next one is seldom as long, and to grow it would copy it.
+            let jobs = Vec::with_capacity(feed.jobs.len().next_power_of_two());
             let batch = Batch {
                 local: Arc::clone(local),
                 read: self.read.clone(),
