@@ -35,6 +35,10 @@ use tokio::{
     sync::watch,
 };
 
+/// It gives back what an informer's lists took; glibc keeps it.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// The Lease of the election.
 const LEASE: &str = "routemq-operator";
 /// How long a stop waits for the reconciles that run; below the 30 s that Kubernetes grants.

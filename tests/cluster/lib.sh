@@ -55,7 +55,18 @@ running() {
   if [ -d /proc/self ]; then grep -qF -- "$dir" "/proc/$1/cmdline" 2>/dev/null; else ps -ww -o args= -p "$1" | grep -qF -- "$dir"; fi
 }
 
-alive() { [ -e "$dir/pid/$1" ] && running "$(cat "$dir/pid/$1")"; }
+# alive NAME: whether it runs. While a process becomes its command the kernel shows no command line of it, and from a cold disk that takes a
+# moment.
+alive() {
+  local pid try
+  pid=$(cat "$dir/pid/$1" 2>/dev/null) || return 1
+  for try in $(seq 20); do
+    if running "$pid"; then return; fi
+    kill -0 "$pid" 2>/dev/null || return 1
+    sleep 0.1
+  done
+  return 1
+}
 
 # await NAME SECONDS COMMAND…: until the command succeeds; dies with the log when NAME dies or time is over.
 await() {

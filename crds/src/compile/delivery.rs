@@ -24,17 +24,17 @@ pub(super) fn compile(
             0..=SECONDS_OF_MQTT,
         ),
         receive_maximum: problems.number(
-            &path("receiveMaximum"),
+            path("receiveMaximum"),
             given.receive_maximum,
             1000,
             1..=65_535,
         ),
-        concurrency: problems.number(&path("concurrency"), given.concurrency, 64, 1..=10_000),
+        concurrency: problems.number(path("concurrency"), given.concurrency, 64, 1..=10_000),
         order_by: given
             .order_by
             .and_then(|source| problems.expression(&path("orderBy"), &source, &scope)),
         timeout: problems.seconds(&path("timeoutSeconds"), given.timeout_seconds, 30, 1..=3600),
-        max_attempts: problems.number(&path("maxAttempts"), given.max_attempts, 5, 1..=100),
+        max_attempts: problems.number(path("maxAttempts"), given.max_attempts, 5, 1..=100),
         dead_letter: given.dead_letter.map(|dead_letter| dead_letter.topic),
     }
 }

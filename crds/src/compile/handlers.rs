@@ -118,7 +118,7 @@ impl Step<'_, '_> {
         let topic = self.topic("publish.topic", &given.topic);
         let field = self.field("publish.payload");
         let payload = self.problems.payload(&field, &given.payload, &self.scope);
-        let qos = self.problems.qos(&self.field("publish.qos"), given.qos);
+        let qos = self.problems.qos(self.field("publish.qos"), given.qos);
         let expiry = given.expiry_seconds.map(|seconds| {
             let field = self.field("publish.expirySeconds");
             self.problems.seconds(&field, Some(seconds), 1, 1..=4_294_967_295)

@@ -161,7 +161,7 @@ impl Step<'_, '_> {
             );
         }
         let limit = self.problems.number(
-            &self.field("rateLimit.limit"),
+            self.field("rateLimit.limit"),
             Some(given.limit),
             1,
             1..=1_000_000,
@@ -175,7 +175,7 @@ impl Step<'_, '_> {
                 1..=86_400,
             ),
             burst: self.problems.number(
-                &self.field("rateLimit.burst"),
+                self.field("rateLimit.burst"),
                 given.burst,
                 limit,
                 1..=1_000_000,
