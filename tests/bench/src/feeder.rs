@@ -83,7 +83,7 @@ impl Feeder {
     /// Publishes nothing more, and waits until `handled` says that all of it came through.
     pub(crate) fn close(&self, handled: impl Fn() -> u64) -> Result<(), BenchError> {
         self.shared.running.store(false, Relaxed);
-        let deadline = Instant::now() + STANDSTILL;
+        let (mut deadline, mut seen) = (Instant::now() + STANDSTILL, 0);
         loop {
             if let Some(fault) = &*self.shared.fault.lock().unwrap_or_else(PoisonError::into_inner)
             {
@@ -92,6 +92,9 @@ impl Feeder {
             let (sent, handled) = (self.shared.sent.load(Relaxed), handled());
             if handled == sent && self.shared.confirmed.load(Relaxed) == sent {
                 return Ok(());
+            }
+            if handled != seen {
+                (deadline, seen) = (Instant::now() + STANDSTILL, handled);
             }
             if Instant::now() > deadline || handled > sent {
                 return Err(BenchError::Wrong(format!("{handled} handled of {sent} published")));
