@@ -7,7 +7,7 @@ use super::{
     patterns::Parsed,
     trie::{FilterTrie, Wanted},
 };
-use crate::{table::Filter, v1alpha1::MqttRouteSpec};
+use crate::{table::Filter, template::TopicTemplate, v1alpha1::MqttRouteSpec};
 
 /// MQTT 5, 3.8.2.1.2.
 const MAX_IDENTIFIER: u32 = 268_435_455;
@@ -21,36 +21,53 @@ pub(super) struct Filters {
     by_text: HashMap<String, usize>,
 }
 
+/// The table's own filters, as a list and by level.
+pub(super) struct Own<'a> {
+    filters: &'a Filters,
+    by_level: FilterTrie<'a>,
+}
+
 impl Filters {
-    pub(super) fn index(&self, filter: &str) -> usize {
-        self.by_text.get(filter).copied().unwrap_or_default()
-    }
-
-    pub(super) fn list(&self) -> &[Filter] {
-        &self.list
-    }
-
-    pub(super) fn by_level(&self) -> FilterTrie<'_> {
-        FilterTrie::new(self.list.iter().map(|own| own.filter.as_str()))
-    }
-
-    /// By filter: whether another one can match the same topic.
-    pub(super) fn overlapping(&self, by_level: &FilterTrie<'_>) -> Vec<bool> {
-        let shares = |(index, own): (usize, &Filter)| {
-            let mut shares = false;
-            by_level.find(&Wanted::of_filter(&own.filter), &mut |other| {
-                shares |= other != index;
-                shares
-            });
-            shares
-        };
-        self.list.iter().enumerate().map(shares).collect()
+    pub(super) fn own(&self) -> Own<'_> {
+        let by_level = FilterTrie::new(self.list.iter().map(|own| own.filter.as_str()));
+        Own { filters: self, by_level }
     }
 
     /// With the marks of those that overlap.
     pub(super) fn into_list(self, overlapping: Vec<bool>) -> Vec<Filter> {
         let marked = |(own, overlaps)| Filter { overlaps, ..own };
         self.list.into_iter().zip(overlapping).map(marked).collect()
+    }
+}
+
+impl Own<'_> {
+    pub(super) fn index(&self, filter: &str) -> usize {
+        self.filters.by_text.get(filter).copied().unwrap_or_default()
+    }
+
+    /// By filter: whether another one can match the same topic.
+    pub(super) fn overlapping(&self) -> Vec<bool> {
+        let shares = |(index, own): (usize, &Filter)| {
+            let mut shares = false;
+            self.by_level.find(&Wanted::of_filter(&own.filter), &mut |other| {
+                shares |= other != index;
+                shares
+            });
+            shares
+        };
+        self.filters.list.iter().enumerate().map(shares).collect()
+    }
+
+    /// The first filter that a rendering of `topic` can match.
+    pub(super) fn first_match(&self, topic: &TopicTemplate) -> Option<&str> {
+        let (list, mut first) = (&self.filters.list, None);
+        self.by_level.find(&Wanted::of_shape(&topic.shape()), &mut |found| {
+            if topic.can_match(&list[found].filter) {
+                first = Some(first.map_or(found, |first: usize| first.min(found)));
+            }
+            false
+        });
+        first.map(|index| list[index].filter.as_str())
     }
 }
 

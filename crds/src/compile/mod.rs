@@ -90,10 +90,9 @@ fn table(object: &MqttRoute, limits: Limits, problems: &mut Problems) -> Table {
     let filters = filters::of(spec, &patterns, problems);
     let scopes = patterns::known_params(&patterns);
     let delivery = delivery::compile(spec, &scopes, problems);
-    let by_level = filters.by_level();
-    let own = (&filters, &by_level);
-    let routes = routes::compile(spec, &groups, &patterns, own, &delivery, problems);
-    let overlapping = filters.overlapping(&by_level);
+    let own = filters.own();
+    let routes = routes::compile(spec, &groups, &patterns, &own, &delivery, problems);
+    let overlapping = own.overlapping();
     loops::check(spec, &patterns, &routes, problems);
     Table {
         share,

@@ -6,12 +6,7 @@ use std::{
 };
 
 use super::{
-    field::Problems,
-    filters::Filters,
-    groups::Groups,
-    handlers, middleware,
-    patterns::Parsed,
-    trie::{FilterTrie, Wanted},
+    field::Problems, filters::Own, groups::Groups, handlers, middleware, patterns::Parsed,
 };
 use crate::{
     expression::Scope,
@@ -32,12 +27,6 @@ pub(super) struct Context<'a> {
     pub(super) delivery: &'a Delivery,
 }
 
-/// The table's own filters, as a list and by level.
-struct Own<'a> {
-    filters: &'a Filters,
-    by_level: &'a FilterTrie<'a>,
-}
-
 impl<'a> Context<'a> {
     /// What expressions may name before the handlers.
     pub(super) fn scope(&self) -> Scope<'a> {
@@ -49,11 +38,10 @@ pub(super) fn compile(
     spec: &MqttRouteSpec,
     groups: &Groups<'_>,
     patterns: &[Parsed],
-    filters: (&Filters, &FilterTrie<'_>),
+    own: &Own<'_>,
     delivery: &Delivery,
     problems: &mut Problems,
 ) -> Vec<Option<Route>> {
-    let own = Own { filters: filters.0, by_level: filters.1 };
     let mut shared = Shared::default();
     let mut seen = Seen::of(spec.routes.len());
     let mut compiled = Vec::with_capacity(spec.routes.len());
@@ -71,7 +59,7 @@ pub(super) fn compile(
         let route = pattern.map(|pattern| {
             let middleware = middleware::compile(&context, route, groups, problems);
             let middleware = shared.chain(middleware);
-            one(&context, route, pattern, middleware, &own, problems)
+            one(&context, route, pattern, middleware, own, problems)
         });
         compiled.push(route);
     }
@@ -90,7 +78,7 @@ fn one(
     Route {
         name: Arc::from(route.name.as_str()),
         pattern: pattern.clone(),
-        filter: own.filters.index(&pattern.filter()),
+        filter: own.index(&pattern.filter()),
         qos: problems.qos(format_args!("{path}.qos"), route.qos),
         payload: payload_rules(path, route, problems),
         middleware,
@@ -183,20 +171,6 @@ fn dead_letter(
         );
     }
     Some(topic)
-}
-
-impl Own<'_> {
-    /// The first filter that a rendering of `topic` can match.
-    fn first_match(&self, topic: &TopicTemplate) -> Option<&str> {
-        let (list, mut first) = (self.filters.list(), None);
-        self.by_level.find(&Wanted::of_shape(&topic.shape()), &mut |found| {
-            if topic.can_match(&list[found].filter) {
-                first = Some(first.map_or(found, |first: usize| first.min(found)));
-            }
-            false
-        });
-        first.map(|index| list[index].filter.as_str())
-    }
 }
 
 /// What earlier routes are called and match.

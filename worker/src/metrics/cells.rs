@@ -70,8 +70,11 @@ impl RouteCells {
 
     /// One attempt of the `index`-th handler has ended.
     pub(crate) fn handled(&self, index: usize, took: Duration) {
-        let others = || self.others.get(index - 1);
-        if let Some(histogram) = if index == 0 { Some(&self.first) } else { others() } {
+        let histogram = match index {
+            0 => Some(&self.first),
+            _ => self.others.get(index - 1),
+        };
+        if let Some(histogram) = histogram {
             histogram.took(took);
         }
     }

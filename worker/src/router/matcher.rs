@@ -116,7 +116,7 @@ impl Search<'_> {
 
     /// The first pattern of a list that takes what was captured.
     fn first_of(&mut self, list: u32) -> Option<usize> {
-        match self.trie.list(list) {
+        match List::of(list) {
             List::Empty => None,
             List::Alone(pattern) => (self.empty == 0).then_some(pattern as usize),
             List::From(first) => {

@@ -1,5 +1,7 @@
 //! A node of the trie, as large as a line of the processor's cache.
 
+use smallvec::SmallVec;
+
 use super::trie::{NONE, ROOT};
 
 /// How a node is reached, in the order in which a search tries: the most specific first.
@@ -42,7 +44,8 @@ pub(super) struct Node {
     pub(super) literals: Literals,
     pub(super) edge: Edge,
     pub(super) has_wild: bool,
-    text: Text,
+    /// Most levels are short: they stand where they are compared.
+    literal: SmallVec<[u8; 16]>,
 }
 
 impl Node {
@@ -60,7 +63,7 @@ impl Node {
             literals: Literals::None,
             edge,
             has_wild: false,
-            text: Text::new(literal),
+            literal: SmallVec::from_slice(literal.as_bytes()),
         }
     }
 
@@ -76,43 +79,13 @@ impl Node {
 
     /// The level that leads here, if a literal does.
     pub(super) fn literal(&self) -> &[u8] {
-        self.text.bytes()
-    }
-}
-
-/// Most levels are short: they stand where they are compared.
-#[derive(Debug)]
-enum Text {
-    Short { length: u8, bytes: [u8; Self::SHORT] },
-    Long(Box<[u8]>),
-}
-
-impl Text {
-    const SHORT: usize = 20;
-
-    fn new(text: &str) -> Self {
-        let text = text.as_bytes();
-        let mut bytes = [0; Self::SHORT];
-        match (u8::try_from(text.len()), bytes.get_mut(..text.len())) {
-            (Ok(length), Some(short)) => {
-                short.copy_from_slice(text);
-                Self::Short { length, bytes }
-            }
-            _ => Self::Long(text.into()),
-        }
-    }
-
-    fn bytes(&self) -> &[u8] {
-        match self {
-            Self::Short { length, bytes } => bytes.get(..usize::from(*length)).unwrap_or_default(),
-            Self::Long(text) => text,
-        }
+        &self.literal
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Node, Text};
+    use super::{Edge, Node, ROOT};
 
     #[test]
     fn a_node_is_a_line_of_the_cache() {
@@ -121,9 +94,10 @@ mod tests {
 
     #[test]
     fn a_text_is_what_it_was_made_of_short_or_long() {
-        for length in [0, 1, Text::SHORT - 1, Text::SHORT, Text::SHORT + 1, 300] {
+        for length in [0, 1, 15, 16, 17, 300] {
             let text = "é".repeat(length / 2) + &"x".repeat(length % 2);
-            assert_eq!(Text::new(&text).bytes(), text.as_bytes(), "{length} bytes");
+            let node = Node::new(ROOT, Edge::Literal, &text);
+            assert_eq!(node.literal(), text.as_bytes(), "{length} bytes");
         }
     }
 }

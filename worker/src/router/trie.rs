@@ -36,12 +36,25 @@ pub(super) enum List {
     From(usize),
 }
 
+impl List {
+    /// As a node has it.
+    pub(super) fn of(list: u32) -> Self {
+        match list {
+            NONE => Self::Empty,
+            alone if alone & ALONE != 0 => Self::Alone(alone & !ALONE),
+            first => Self::From(first as usize - 1),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Trie {
     nodes: Vec<Node>,
     entries: Vec<Entry>,
     /// The literal children of nodes that have more than one.
     literals: HashTable<u32>,
+    /// Of those. A longer level of a topic, which its sender chooses, is not hashed.
+    longest_literal: usize,
     hasher: FixedState,
 }
 
@@ -51,6 +64,7 @@ impl Trie {
             nodes: vec![Node::root()],
             entries: Vec::new(),
             literals: HashTable::new(),
+            longest_literal: 0,
             // Only the owner of the spec puts texts in, so a fixed seed cannot be flooded.
             hasher: FixedState::default(),
         }
@@ -88,7 +102,7 @@ impl Trie {
         if list == NONE && is_plain {
             return ALONE | entry.pattern;
         }
-        let next = match self.list(list) {
+        let next = match List::of(list) {
             List::Alone(pattern) => {
                 self.push(Entry { pattern, next: NONE, named: None, has_named_tail: false })
             }
@@ -106,15 +120,6 @@ impl Trie {
         &self.nodes[index as usize]
     }
 
-    #[expect(clippy::unused_self, reason = "a list is one of this trie")]
-    pub(super) fn list(&self, list: u32) -> List {
-        match list {
-            NONE => List::Empty,
-            alone if alone & ALONE != 0 => List::Alone(alone & !ALONE),
-            first => List::From(first as usize - 1),
-        }
-    }
-
     /// The entries from this one on.
     pub(super) fn entries(&self, first: usize) -> impl Iterator<Item = &Entry> {
         let next = |entry: &&Entry| self.entries.get((entry.next as usize).checked_sub(1)?);
@@ -126,6 +131,7 @@ impl Trie {
         match literals {
             Literals::None => None,
             Literals::One(child) => (self.node(child).literal() == text).then_some(child),
+            Literals::Many if text.len() > self.longest_literal => None,
             Literals::Many => {
                 let same = |child: &u32| {
                     let child = self.node(*child);
@@ -159,6 +165,7 @@ impl Trie {
 
     /// Puts a literal child into the hash table.
     fn index(&mut self, child: u32) {
+        self.longest_literal = self.longest_literal.max(self.node(child).literal().len());
         let Self { nodes, literals, hasher, .. } = self;
         let hash_of = |child: &u32| {
             let child = &nodes[*child as usize];
@@ -210,5 +217,5 @@ fn named(pattern: &Pattern) -> Option<Box<[bool]>> {
 
 /// Two billion levels of patterns do not fit into memory.
 fn narrow(index: usize) -> u32 {
-    u32::try_from(index).unwrap_or(u32::MAX) & !ALONE
+    u32::try_from(index).unwrap_or(u32::MAX).min(!ALONE)
 }
