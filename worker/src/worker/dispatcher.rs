@@ -11,14 +11,10 @@
 //! - Every message owed an acknowledgement is handed to a lane or acknowledged here.
 
 use std::{
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::{Arc, OnceLock, atomic::Ordering::Relaxed},
     time::SystemTime,
 };
 
-use bytes::Bytes;
 use routemq_mqtt::{AckToken, Acks, Arrival, Delivery, Receiver, SessionStatus};
 use smallvec::SmallVec;
 use tokio::{
@@ -28,95 +24,16 @@ use tokio::{
 
 use super::{
     counters::Counters,
+    feeds::{Batch, Feeds, Turn, Unowed},
     handling::Ready,
     overlap::{Decision, decide, is_the_copy},
     shard::Command,
     tables::Tables,
 };
-use crate::{
-    engine::{Found, Local},
-    message::Parts,
-};
-
-/// QoS 0 messages that may wait in a worker's lanes: beyond it they are dropped and counted.
-const MOST_UNOWED: u64 = 16_384;
-/// Their bytes.
-const MOST_UNOWED_BYTES: u64 = 32 * 1024 * 1024;
-/// When more of them wait than this, those that come are copied out of the read buffer: what comes between them may be
-/// dropped, so each could keep a buffer of 128 KiB in memory.
-const MOST_SHARING: u64 = 256;
-/// Of a read buffer.
-const BUFFER_BYTES: u64 = 128 * 1024;
-/// Bytes of QoS 0 messages that wait, at most, read buffers included.
-pub(crate) const MOST_UNOWED_MEMORY: u64 = MOST_UNOWED_BYTES + MOST_SHARING * BUFFER_BYTES;
-
-/// Messages for one lane, of one turn and one table.
-#[derive(Debug)]
-pub(crate) struct Batch {
-    /// Whose table matched them, as the lane sees it.
-    pub(crate) local: Arc<Local>,
-    /// What was read.
-    pub(crate) read: Bytes,
-    /// When.
-    pub(crate) arrived: SystemTime,
-    /// The same, to measure from.
-    pub(crate) at: Instant,
-    /// In receive order.
-    pub(crate) jobs: Vec<Admitted>,
-}
-
-/// A message that belongs to a route.
-#[derive(Debug)]
-pub(crate) struct Admitted {
-    /// Messages with the same key keep their order.
-    pub(crate) key: u64,
-    /// What is acknowledged in the end.
-    pub(crate) token: Option<AckToken>,
-    /// What it lies in, where that is not what the batch's were read into.
-    pub(crate) own: Option<Box<Bytes>>,
-    /// The message.
-    pub(crate) parts: Parts,
-}
-
-/// QoS 0 messages that lanes are done with: what the dispatcher has handed out, less this, is waiting.
-#[derive(Debug, Default)]
-pub(crate) struct Unowed {
-    pub(crate) messages: AtomicU64,
-    pub(crate) bytes: AtomicU64,
-}
+use crate::engine::Found;
 
 /// The session's status, once there is a session.
 pub(crate) type StatusCell = Arc<OnceLock<watch::Receiver<SessionStatus>>>;
-
-/// The way into one lane.
-#[derive(Debug)]
-struct Feed {
-    lane: mpsc::UnboundedSender<Command<Batch>>,
-    jobs: Vec<Admitted>,
-}
-
-/// The ways into all lanes.
-#[derive(Debug)]
-struct Feeds {
-    lanes: Vec<Feed>,
-    /// Whose messages are in them.
-    filling: Arc<Ready>,
-    /// What those lie in.
-    read: Bytes,
-    /// QoS 0 messages and bytes handed out.
-    handed: (u64, u64),
-    /// Messages handed out this turn that are owed an acknowledgement.
-    owed: u64,
-}
-
-/// What is fixed for the messages of one turn.
-#[derive(Clone, Copy, Debug)]
-struct Turn {
-    time: SystemTime,
-    at: Instant,
-    /// QoS 0 messages and bytes that lanes were done with when the turn began.
-    finished: (u64, u64),
-}
 
 /// Hands messages to lanes.
 #[derive(Debug)]
@@ -164,16 +81,9 @@ impl Dispatcher {
     pub(crate) fn new(wiring: Wiring) -> Self {
         let Wiring { mut swaps, status, lanes, acks, counters, unowed, doubts_until } = wiring;
         let tables = Arc::clone(&swaps.borrow_and_update());
-        let feed = |lane| Feed { lane, jobs: Vec::new() };
         Self {
             swaps,
-            out: Feeds {
-                lanes: lanes.into_iter().map(feed).collect(),
-                filling: Arc::clone(&tables.current),
-                read: Bytes::new(),
-                handed: (0, 0),
-                owed: 0,
-            },
+            out: Feeds::new(lanes, &tables.current),
             tables,
             status,
             reader: None,
@@ -229,106 +139,17 @@ impl Dispatcher {
         }
     }
 
-    /// Where a message is kept; `None`: a QoS 0 message for which there is no room.
-    fn room(&self, turn: Turn, Delivery { arrival, token }: &Delivery<'_>) -> Option<Room> {
-        if token.is_some() {
-            return Some(Room::Shared);
-        }
-        let messages = self.out.handed.0.saturating_sub(turn.finished.0);
-        let bytes = self.out.handed.1.saturating_sub(turn.finished.1) + arrival.size() as u64;
-        if messages >= MOST_UNOWED || (messages > 0 && bytes > MOST_UNOWED_BYTES) {
-            return None;
-        }
-        Some(if messages < MOST_SHARING { Room::Shared } else { Room::Apart })
-    }
-
     fn tell_lanes(&mut self, command: impl Fn() -> Command<Batch>) {
         self.flush();
-        for feed in &self.out.lanes {
-            let _ = feed.lane.send(command());
-        }
+        self.out.tell(command);
     }
-}
-
-/// Where a message is kept while it waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Room {
-    /// In the read buffer.
-    Shared,
-    /// By itself.
-    Apart,
-}
-
-impl Feeds {
-    fn hand_over(
-        &mut self,
-        ready: &Arc<Ready>,
-        delivery: Delivery<'_>,
-        found: Found,
-        turn: Turn,
-        room: Room,
-    ) {
-        let Delivery { mut arrival, token } = delivery;
-        self.fill(ready, arrival.read, turn);
-        let key = ready.engine.key(&arrival, &found, turn.time);
-        let own = (room == Room::Apart).then(|| Box::new(arrival.detach()));
-        let parts = found.parts(arrival, own.as_deref());
-        if token.is_none() {
-            self.handed.0 += 1;
-            self.handed.1 += parts.size();
-        } else {
-            self.owed += 1;
-        }
-        let lane = lane_of(key, self.lanes.len());
-        self.lanes[lane].jobs.push(Admitted { key, token, own, parts });
-    }
-
-    /// A batch is of one table and of one read.
-    fn fill(&mut self, ready: &Arc<Ready>, read: &Bytes, turn: Turn) {
-        let is_same = self.read.as_ptr() == read.as_ptr() && self.read.len() == read.len();
-        if is_same && Arc::ptr_eq(&self.filling, ready) {
-            return;
-        }
-        self.send_batches(turn);
-        self.filling = Arc::clone(ready);
-        self.read = read.clone();
-    }
-
-    fn send_batches(&mut self, turn: Turn) {
-        let feeds = self.lanes.iter_mut().zip(&self.filling.locals);
-        for (feed, local) in feeds.filter(|(feed, _)| !feed.jobs.is_empty()) {
-            // Rounded up: the next one is seldom as long, and to grow it would copy it.
-            let jobs = Vec::with_capacity(feed.jobs.len().next_power_of_two());
-            let batch = Batch {
-                local: Arc::clone(local),
-                read: self.read.clone(),
-                arrived: turn.time,
-                at: turn.at,
-                jobs: std::mem::replace(&mut feed.jobs, jobs),
-            };
-            // A lane that is gone is one that was stopped: its messages stay with the broker.
-            let _ = feed.lane.send(Command::Run(batch));
-        }
-    }
-
-    /// Nothing is kept of what was read.
-    fn end_turn(&mut self, turn: Turn) {
-        self.send_batches(turn);
-        self.read = Bytes::new();
-    }
-}
-
-/// By the key's high bits, without a division.
-fn lane_of(key: u64, lanes: usize) -> usize {
-    let index = ((key >> 32) * lanes as u64) >> 32;
-    usize::try_from(index).unwrap_or_default()
 }
 
 impl Receiver for Dispatcher {
     fn deliver(&mut self, delivery: Delivery<'_>) {
         let turn = self.turn();
         let token = delivery.token;
-        let Some(room) = self.room(turn, &delivery) else {
+        let Some(room) = self.out.room(turn, &delivery) else {
             self.counters.overflow.fetch_add(1, Relaxed);
             return;
         };
@@ -406,10 +227,11 @@ fn settled(tables: &Tables, status: &SessionStatus, doubts: bool) -> Vec<u32> {
 mod tests {
     use std::{fmt::Write as _, sync::Arc, time::Duration};
 
+    use bytes::Bytes;
     use routemq_crds::document::Documents;
     use routemq_mqtt::{ConnectionState, FilterState, QoS, SubscriptionIds};
 
-    use super::{Arrival, Bytes, Instant, Placed, Ready, SessionStatus, Tables, place};
+    use super::{Arrival, Instant, Placed, Ready, SessionStatus, Tables, place};
     use crate::{
         engine::{Engine, Resources},
         outbox::Outbox,

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::{
     counters::Counters,
-    dispatcher::{Admitted, Batch, Unowed},
+    feeds::{Admitted, Batch, Unowed},
     lane::{Entry, Mark, Panicked, Ticket},
     record::{Identity, Observer, Record},
     shard::Work,

@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use super::{
-    dispatcher::Batch,
+    feeds::Batch,
     handling::{Handling, Shared, begin},
     lane::{Lane, Mark},
     shard::{Command, Shard},

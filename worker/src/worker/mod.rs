@@ -14,6 +14,7 @@
 
 mod counters;
 mod dispatcher;
+mod feeds;
 mod follow;
 mod handling;
 pub(crate) mod lane;

@@ -21,7 +21,8 @@ use tokio::{
 
 use super::{
     counters::Counters,
-    dispatcher::{Dispatcher, MOST_UNOWED_MEMORY, StatusCell, Wiring},
+    dispatcher::{Dispatcher, StatusCell, Wiring},
+    feeds::MOST_UNOWED_MEMORY,
     follow::{Follow, follow},
     handling::{LARGE, Ready, Shared},
     lanes::Lanes,
