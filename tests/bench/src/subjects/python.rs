@@ -70,10 +70,10 @@ fn database(order: &Order) -> Result<Vec<(&'static str, String)>, BenchError> {
     Ok(variables.map(|(variable, value)| (variable, value.to_owned())).into())
 }
 
-/// Once; afterwards nothing is fetched.
+/// Once; afterwards nothing is fetched. An environment that was left half installed, or was moved, is made anew.
 fn install(folder: &Path) -> Result<(), BenchError> {
     let environment = folder.join("environment");
-    if environment.join("bin/routemq").is_file() {
+    if succeeds(Command::new(environment.join("bin/routemq")).arg("--help")) {
         return Ok(());
     }
     let given = std::env::var("PYTHON").into_iter();
@@ -81,12 +81,11 @@ fn install(folder: &Path) -> Result<(), BenchError> {
     let interpreter = names.find(|name| is_new_enough(name));
     let interpreter = interpreter.ok_or_else(|| absent("Python 3.12 or later (PYTHON=PATH)"))?;
     fs::create_dir_all(folder).context("no folder for Python")?;
-    let done = |command: &mut Command| command.status().is_ok_and(|status| status.success());
-    if !done(Command::new(interpreter).args(["-m", "venv"]).arg(&environment)) {
+    if !succeeds(Command::new(interpreter).args(["-m", "venv", "--clear"]).arg(&environment)) {
         return Err(absent("the venv module of Python"));
     }
     let mut pip = Command::new(environment.join("bin/pip"));
-    if done(pip.args(["install", "--quiet"]).args(PACKAGES)) {
+    if succeeds(pip.args(["install", "--quiet"]).args(PACKAGES)) {
         return Ok(());
     }
     Err(absent("routemq 0.25.0 on PyPI"))
@@ -94,8 +93,13 @@ fn install(folder: &Path) -> Result<(), BenchError> {
 
 fn is_new_enough(interpreter: &str) -> bool {
     let test = "import sys; sys.exit(sys.version_info < (3, 12))";
-    let status = Command::new(interpreter).args(["-c", test]).stderr(Stdio::null()).status();
-    status.is_ok_and(|status| status.success())
+    succeeds(Command::new(interpreter).args(["-c", test]))
+}
+
+/// What it says is nobody's business: the caller says what it means.
+fn succeeds(command: &mut Command) -> bool {
+    let quiet = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    quiet.status().is_ok_and(|status| status.success())
 }
 
 fn absent(what: &str) -> BenchError {
