@@ -179,6 +179,24 @@ pub enum Middleware {
     },
 }
 
+impl Middleware {
+    /// Whether it names the params of its route.
+    #[must_use]
+    pub fn uses_params(&self) -> bool {
+        match self {
+            Self::RateLimit { key, .. } => key.as_ref().is_some_and(Expression::uses_params),
+            Self::Filter(expression) => expression.uses_params(),
+            Self::Transform { set, .. } => set.iter().any(|(_, value)| value.uses_params()),
+            Self::Dedup { key, .. } => key.uses_params(),
+            Self::Log { .. }
+            | Self::ApiKey { .. }
+            | Self::Validate(_)
+            | Self::Timeout(_)
+            | Self::Custom { .. } => false,
+        }
+    }
+}
+
 /// Where an API key is found in a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeySource {

@@ -17,6 +17,10 @@ impl Problems {
         self.0.push(Problem::new(field, message));
     }
 
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
+    }
+
     pub(super) fn into_sorted(mut self) -> Vec<Problem> {
         self.0.sort_by_cached_key(|problem| order::key(&problem.field));
         // A group's middleware is compiled for each of its routes.

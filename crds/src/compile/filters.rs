@@ -1,6 +1,6 @@
 //! What is subscribed to: the distinct filters, their identifiers, and which overlap.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 
 use super::{
     field::Problems,
@@ -16,9 +16,10 @@ const MAX_IDENTIFIER: u32 = 268_435_455;
 const MOST_WITHOUT_COLLISION: usize = 256;
 
 pub(super) struct Filters {
-    /// Not marked yet: see [`Self::into_list`].
+    /// Sorted; not marked yet: see [`Self::into_list`].
     list: Vec<Filter>,
-    by_text: HashMap<String, usize>,
+    /// By route, which of them is its own; 0 where it has none.
+    of_route: Vec<usize>,
 }
 
 /// The table's own filters, as a list and by level.
@@ -41,8 +42,9 @@ impl Filters {
 }
 
 impl Own<'_> {
-    pub(super) fn index(&self, filter: &str) -> usize {
-        self.filters.by_text.get(filter).copied().unwrap_or_default()
+    /// The index of a route's filter.
+    pub(super) fn of_route(&self, route: usize) -> usize {
+        self.filters.of_route[route]
     }
 
     /// By filter: whether another one can match the same topic.
@@ -72,18 +74,7 @@ impl Own<'_> {
 }
 
 pub(super) fn of(spec: &MqttRouteSpec, patterns: &[Parsed], problems: &mut Problems) -> Filters {
-    let mut highest: BTreeMap<String, u8> = BTreeMap::new();
-    for (route, parsed) in spec.routes.iter().zip(patterns) {
-        let Some(pattern) = parsed.pattern() else { continue };
-        let qos = route.qos.and_then(|qos| u8::try_from(qos).ok()).unwrap_or(1);
-        let highest = highest.entry(pattern.filter()).or_default();
-        *highest = qos.max(*highest);
-    }
-    let filter = |(filter, qos): (String, u8)| {
-        let identifier = own_identifier(&filter);
-        Filter { filter, identifier, qos, overlaps: false }
-    };
-    let mut list: Vec<Filter> = highest.into_iter().map(filter).collect();
+    let (mut list, of_route) = distinct(spec, patterns);
     if list.len() > MOST_WITHOUT_COLLISION {
         part(&mut list);
     }
@@ -97,8 +88,28 @@ pub(super) fn of(spec: &MqttRouteSpec, patterns: &[Parsed], problems: &mut Probl
             ),
         );
     }
-    let by_text = list.iter().enumerate().map(|(i, f)| (f.filter.clone(), i)).collect();
-    Filters { list, by_text }
+    Filters { list, of_route }
+}
+
+/// The filters of the routes, each once and with the highest QoS of its routes; and by route, which is its own.
+fn distinct(spec: &MqttRouteSpec, patterns: &[Parsed]) -> (Vec<Filter>, Vec<usize>) {
+    let patterns = patterns.iter().enumerate();
+    let filter = |(route, parsed): (usize, &Parsed)| Some((parsed.pattern()?.filter(), route));
+    let mut filters: Vec<(String, usize)> = patterns.filter_map(filter).collect();
+    filters.sort_unstable();
+    let (mut list, mut of_route) = (Vec::<Filter>::new(), vec![0; spec.routes.len()]);
+    for (filter, route) in filters {
+        let qos = spec.routes[route].qos.and_then(|qos| u8::try_from(qos).ok()).unwrap_or(1);
+        if let Some(same) = list.last_mut().filter(|before| before.filter == filter) {
+            same.qos = same.qos.max(qos);
+        } else {
+            let identifier = own_identifier(&filter);
+            list.push(Filter { filter, identifier, qos, overlaps: false });
+        }
+        of_route[route] = list.len() - 1;
+    }
+    list.shrink_to_fit();
+    (list, of_route)
 }
 
 /// Filters whose identifier an earlier one has too. To give one of them another would make it depend on the rest of the table, while a

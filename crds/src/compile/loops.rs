@@ -51,6 +51,11 @@ pub(super) fn check(
 }
 
 fn edges(patterns: &[Parsed], routes: &[Option<Route>]) -> Vec<Edge> {
+    let routes = routes.iter().enumerate().filter_map(|(at, route)| Some((at, route.as_ref()?)));
+    let mut publishing = routes.flat_map(|(at, route)| published(at, route)).peekable();
+    if publishing.peek().is_none() {
+        return Vec::new();
+    }
     let parsed: Vec<(usize, &Pattern, String)> = patterns
         .iter()
         .enumerate()
@@ -58,20 +63,18 @@ fn edges(patterns: &[Parsed], routes: &[Option<Route>]) -> Vec<Edge> {
         .collect();
     let trie = FilterTrie::new(parsed.iter().map(|(_, _, filter)| filter.as_str()));
     let mut edges = Vec::new();
-    for (from, route) in routes.iter().enumerate() {
-        for (field, topic) in route.iter().flat_map(|route| published(from, route)) {
-            let mut receivers = Vec::new();
-            trie.find(&Wanted::of_shape(&topic.shape()), &mut |found| {
-                receivers.extend(topic.can_match(&parsed[found].2).then_some(found));
-                false
-            });
-            receivers.sort_by(|a, b| parsed[*a].1.compare_specificity(parsed[*b].1));
-            for found in receivers {
-                let (to, pattern, filter) = &parsed[found];
-                edges.push(Edge { from, to: *to, field: field.clone() });
-                if takes_all(pattern, filter, topic) {
-                    break;
-                }
+    for (from, field, topic) in publishing {
+        let mut receivers = Vec::new();
+        trie.find(&Wanted::of_shape(&topic.shape()), &mut |found| {
+            receivers.extend(topic.can_match(&parsed[found].2).then_some(found));
+            false
+        });
+        receivers.sort_by(|a, b| parsed[*a].1.compare_specificity(parsed[*b].1));
+        for found in receivers {
+            let (to, pattern, filter) = &parsed[found];
+            edges.push(Edge { from, to: *to, field: field.clone() });
+            if takes_all(pattern, filter, topic) {
+                break;
             }
         }
     }
@@ -88,20 +91,16 @@ fn takes_all(pattern: &Pattern, filter: &str, topic: &TopicTemplate) -> bool {
     !pattern.levels().iter().any(typed) && filter_covers(filter, &published.join("/"))
 }
 
-fn published(index: usize, route: &Route) -> Vec<(String, &TopicTemplate)> {
-    route
-        .handlers
-        .iter()
-        .enumerate()
-        .filter_map(|(handler, compiled)| {
-            let (field, topic) = match &compiled.action {
-                Action::Publish(publish) => ("publish.topic", &publish.topic),
-                Action::Reply { fallback_topic: Some(topic), .. } => ("reply.fallbackTopic", topic),
-                _ => return None,
-            };
-            Some((format!("spec.routes[{index}].handlers[{handler}].{field}"), topic))
-        })
-        .collect()
+/// The topics that a route publishes to, each with the route's index and its field.
+fn published(index: usize, route: &Route) -> impl Iterator<Item = (usize, String, &TopicTemplate)> {
+    route.handlers.iter().enumerate().filter_map(move |(handler, compiled)| {
+        let (field, topic) = match &compiled.action {
+            Action::Publish(publish) => ("publish.topic", &publish.topic),
+            Action::Reply { fallback_topic: Some(topic), .. } => ("reply.fallbackTopic", topic),
+            _ => return None,
+        };
+        Some((index, format!("spec.routes[{index}].handlers[{handler}].{field}"), topic))
+    })
 }
 
 /// The routes from `from` to `to`, both included, or `None`.

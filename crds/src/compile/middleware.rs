@@ -15,7 +15,8 @@ use crate::{
 
 const MAX_ENTRIES: usize = 16;
 
-pub(super) fn compile(
+/// Those of a route's groups.
+pub(super) fn of_groups(
     context: &Context<'_>,
     route: &v1alpha1::Route,
     groups: &Groups<'_>,
@@ -27,9 +28,20 @@ pub(super) fn compile(
         let path = format!("spec.groups[{index}].middleware");
         list(context, &path, &groups.get(index).middleware, &mut compiled, problems);
     }
-    let path = format!("{}.middleware", context.path);
-    list(context, &path, &route.middleware, &mut compiled, problems);
     compiled
+}
+
+/// Those of the route itself, behind the others.
+pub(super) fn own(
+    context: &Context<'_>,
+    route: &v1alpha1::Route,
+    compiled: &mut Vec<Middleware>,
+    problems: &mut Problems,
+) {
+    if !route.middleware.is_empty() {
+        let path = format!("{}.middleware", context.path);
+        list(context, &path, &route.middleware, compiled, problems);
+    }
 }
 
 fn list(

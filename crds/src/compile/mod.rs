@@ -1,5 +1,6 @@
 //! From a spec to a route table, or to every problem it has. Pure.
 
+mod chains;
 mod delivery;
 mod field;
 mod filters;

@@ -1,12 +1,9 @@
 //! One route after the other.
 
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use super::{
-    field::Problems, filters::Own, groups::Groups, handlers, middleware, patterns::Parsed,
+    chains::Chains, field::Problems, filters::Own, groups::Groups, handlers, patterns::Parsed,
 };
 use crate::{
     expression::Scope,
@@ -20,6 +17,8 @@ const MEBIBYTE: usize = 1 << 20;
 
 /// What the parts of one route are compiled with.
 pub(super) struct Context<'a> {
+    /// 2.
+    pub(super) index: usize,
     /// `spec.routes[2]`.
     pub(super) path: String,
     pub(super) name: &'a str,
@@ -42,7 +41,7 @@ pub(super) fn compile(
     delivery: &Delivery,
     problems: &mut Problems,
 ) -> Vec<Option<Route>> {
-    let mut shared = Shared::default();
+    let mut chains = Chains::default();
     let mut seen = Seen::of(spec.routes.len());
     let mut compiled = Vec::with_capacity(spec.routes.len());
     for (index, (route, parsed)) in spec.routes.iter().zip(patterns).enumerate() {
@@ -54,11 +53,10 @@ pub(super) fn compile(
             seen.check_pattern(spec, &path, pattern, index, problems);
         }
         let params = pattern.map(Pattern::params).unwrap_or_default();
-        let context = Context { path, name: &route.name, params: &params, delivery };
+        let context = Context { index, path, name: &route.name, params: &params, delivery };
         // Without its pattern a route's params are unknown: to judge the rest would only make noise.
         let route = pattern.map(|pattern| {
-            let middleware = middleware::compile(&context, route, groups, problems);
-            let middleware = shared.chain(middleware);
+            let middleware = chains.of(&context, route, groups, problems);
             one(&context, route, pattern, middleware, own, problems)
         });
         compiled.push(route);
@@ -78,35 +76,12 @@ fn one(
     Route {
         name: Arc::from(route.name.as_str()),
         pattern: pattern.clone(),
-        filter: own.index(&pattern.filter()),
+        filter: own.of_route(context.index),
         qos: problems.qos(format_args!("{path}.qos"), route.qos),
         payload: payload_rules(path, route, problems),
         middleware,
         handlers: exactly(handlers::compile(context, &route.handlers, problems)),
         dead_letter: dead_letter(context, own, problems),
-    }
-}
-
-/// Chains that routes share.
-#[derive(Default)]
-struct Shared {
-    /// The last few that were different, the newest last.
-    chains: VecDeque<Arc<[Middleware]>>,
-}
-
-impl Shared {
-    const MOST: usize = 8;
-
-    fn chain(&mut self, chain: Vec<Middleware>) -> Arc<[Middleware]> {
-        if let Some(known) = self.chains.iter().rev().find(|known| known[..] == chain[..]) {
-            return Arc::clone(known);
-        }
-        let chain: Arc<[Middleware]> = chain.into();
-        if self.chains.len() == Self::MOST {
-            self.chains.pop_front();
-        }
-        self.chains.push_back(Arc::clone(&chain));
-        chain
     }
 }
 

@@ -90,6 +90,25 @@ pub(super) fn spec(yaml: &str) -> MqttRoute {
 }
 
 #[test]
+fn a_groups_steps_are_compiled_for_each_route_where_they_name_its_params() {
+    let group = |key: &str| {
+        let step = format!("[{{rateLimit: {{limit: 1, perSeconds: 1, key: {key}}}}}]");
+        let route = |name: &str| {
+            format!(
+                "{{name: {name}, group: g, topic: '{name}/{{{name}}}', handlers: [{{log: {{}}}}]}}"
+            )
+        };
+        let (group, a, b) = (format!("{{name: g, middleware: {step}}}"), route("a"), route("b"));
+        compile(&spec(&format!("{{groups: [{group}], routes: [{a}, {b}]}}")))
+    };
+    let routes = group("topic").expect("both have a topic").routes;
+    assert!(Arc::ptr_eq(&routes[0].middleware, &routes[1].middleware));
+    let problems = group("params.a").expect_err("one has no such param");
+    let [problem] = problems.as_slice() else { panic!("{problems:?}") };
+    assert!(problem.to_string().contains("for route \"b\""), "{problem}");
+}
+
+#[test]
 fn what_is_left_out_has_its_default() {
     let table =
         compile(&spec("{routes: [{name: a, topic: a, handlers: [{http: {url: 'https://h'}}]}]}"))

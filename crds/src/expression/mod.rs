@@ -23,6 +23,7 @@ struct Inner {
     source: String,
     program: cel::Program,
     uses_payload: bool,
+    uses_params: bool,
     is_constant: bool,
 }
 
@@ -68,10 +69,13 @@ impl Expression {
         let program = parse(source, scope)?;
         let references = program.references();
         let uses_payload = references.has_variable("payload");
+        let uses_params = references.has_variable("params");
         let is_constant = references.variables().is_empty();
         drop(references);
         let source = source.to_owned();
-        Ok(Self { inner: Arc::new(Inner { source, program, uses_payload, is_constant }) })
+        Ok(Self {
+            inner: Arc::new(Inner { source, program, uses_payload, uses_params, is_constant }),
+        })
     }
 
     /// The expression as written.
@@ -90,6 +94,18 @@ impl Expression {
     #[must_use]
     pub fn is_constant(&self) -> bool {
         self.inner.is_constant
+    }
+
+    /// What it names, where it does nothing but name something: `payload.status.code` gives `payload`, `status`, `code`.
+    #[must_use]
+    pub fn path(&self) -> Option<Vec<&str>> {
+        names::path(&self.program().expression().expr)
+    }
+
+    /// Whether it names the params of a route, so that it means something else for each.
+    #[must_use]
+    pub fn uses_params(&self) -> bool {
+        self.inner.uses_params
     }
 
     /// Whether running it needs the payload decoded.

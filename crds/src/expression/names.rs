@@ -1,5 +1,7 @@
 //! What an expression may name: the engine gives these, no others.
 
+use cel::common::ast::Expr;
+
 /// The variables of every expression.
 pub(super) const VARIABLES: &[&str] =
     &["topic", "params", "payload", "message", "route", "results"];
@@ -54,4 +56,20 @@ pub(super) const MACROS: &[(&str, &str)] = &[
 /// Operators are calls too, by names that no source text can spell.
 pub(super) fn is_operator(function: &str) -> bool {
     function.contains(['_', '@']) && !function.starts_with(|c: char| c.is_ascii_alphabetic())
+}
+
+/// The names of a chain of fields, the variable first; `None` for anything else.
+pub(super) fn path(mut at: &Expr) -> Option<Vec<&str>> {
+    let mut names = Vec::new();
+    while let Expr::Select(select) = at {
+        if select.test {
+            return None;
+        }
+        names.push(select.field.as_str());
+        at = &select.operand.expr;
+    }
+    let Expr::Ident(variable) = at else { return None };
+    names.push(variable);
+    names.reverse();
+    Some(names)
 }

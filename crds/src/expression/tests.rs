@@ -187,3 +187,21 @@ fn an_expression_without_variables_is_constant() {
         assert_eq!(expression.is_constant(), constant, "{source}");
     }
 }
+
+#[test]
+fn a_path_is_nothing_but_names() {
+    for (source, wanted) in [
+        ("topic", Some("topic")),
+        ("payload.status.code", Some("payload status code")),
+        ("(payload).x", Some("payload x")),
+        ("payload['x']", None),
+        ("has(payload.x)", None),
+        ("payload.x + 1", None),
+        ("size(payload.x)", None),
+        ("'x'", None),
+    ] {
+        let expression = Expression::compile(source, &Scope::default()).unwrap();
+        let path = expression.path().map(|names| names.join(" "));
+        assert_eq!(path.as_deref(), wanted, "{source}");
+    }
+}
