@@ -81,15 +81,18 @@ enum Stage {
 
 impl Rest {
     /// Waits for its end.
-    pub(super) async fn end(self) -> Outcome {
-        let outcome = match self.stage {
-            Stage::Boxed(work) => guard(work).await,
-            Stage::Handlers(rest) => rest.end(self.seat.here()).await,
-        };
-        if let Some(logged) = self.logged {
-            logged.end(&outcome);
+    #[expect(clippy::manual_async_fn, reason = "an async fn keeps what it is called with twice")]
+    pub(super) fn end(self) -> impl Future<Output = Outcome> {
+        async move {
+            let outcome = match self.stage {
+                Stage::Boxed(work) => guard(work).await,
+                Stage::Handlers(rest) => rest.end(self.seat.here()).await,
+            };
+            if let Some(logged) = &self.logged {
+                logged.end(&outcome);
+            }
+            outcome
         }
-        outcome
     }
 }
 
@@ -178,9 +181,11 @@ pub(super) fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, Failure> {
 }
 
 /// The same for what waits.
-pub(super) async fn guard(work: impl Future<Output = Outcome>) -> Outcome {
-    let ended = AssertUnwindSafe(work).catch_unwind().await;
-    ended.unwrap_or_else(|_| Outcome::Failed(panicked()))
+pub(super) fn guard<F: Future<Output = Outcome>>(
+    work: F,
+) -> impl Future<Output = Outcome> + use<F> {
+    let ended = AssertUnwindSafe(work).catch_unwind();
+    ended.map(|ended| ended.unwrap_or_else(|_| Outcome::Failed(panicked())))
 }
 
 fn panicked() -> Failure {

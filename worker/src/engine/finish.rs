@@ -58,14 +58,26 @@ pub(super) fn begin(
 impl Rest {
     /// Waits until the outcome is final.
     ///
-    /// Futures are moved when they are first waited for: what seldom happens is on the heap, so that what waits is small.
-    pub(crate) async fn end(self) -> Final {
-        let Self { seat, received, first } = self;
-        let outcome = match ended(settle(seat.here(), &received, first).await) {
-            Ok(outcome) => outcome,
-            Err(failure) => Box::pin(give_up(seat.here(), &received, &failure)).await,
-        };
-        conclude(outcome, &received)
+    /// Thousands may wait, and futures are moved when they are first waited for: what seldom happens is on the heap, so that what
+    /// waits is small.
+    #[expect(clippy::manual_async_fn, reason = "an async fn keeps what it is called with twice")]
+    pub(crate) fn end(self) -> impl Future<Output = Final> {
+        async move {
+            let (here, received) = (self.seat.here(), &self.received);
+            let outcome = match self.first {
+                First::Not(message) => Box::pin(watched(here, received, message)).await,
+                First::Failed(failure) => Box::pin(settle(here, received, failure)).await,
+                First::Waits(rest) => match rest.end().await {
+                    Outcome::Failed(failure) => Box::pin(settle(here, received, failure)).await,
+                    outcome => outcome,
+                },
+            };
+            let outcome = match ended(outcome) {
+                Ok(outcome) => outcome,
+                Err(failure) => Box::pin(give_up(here, received, &failure)).await,
+            };
+            conclude(outcome, received)
+        }
     }
 }
 
@@ -120,26 +132,27 @@ fn run(here: Here<'_>, message: Message) -> Begun<Outcome, chain::Rest> {
     }
 }
 
-/// Goes on. A handler's failure comes back when its retries are used up; a failure of the
-/// middleware itself is retried here, from the message as it came: finished handlers are not run again.
-async fn settle(here: Here<'_>, received: &Arc<Received>, first: First) -> Outcome {
-    let (shared, mut _until_the_end) = (here.shared(), None);
-    let mut outcome = match first {
-        First::Failed(failure) => Outcome::Failed(failure),
-        First::Waits(rest) => rest.end().await,
-        First::Not(message) => {
-            if let Some(journal) = shared.journal.watching() {
-                match Box::pin(permit(journal, here.route(), received)).await {
-                    Ok(handling) => _until_the_end = Some(handling),
-                    Err(failure) => return Outcome::Failed(failure),
-                }
-            }
-            run(here, message).end(chain::Rest::end).await
+/// Asks the journal first, and is in it until it comes to a result.
+async fn watched(here: Here<'_>, received: &Arc<Received>, message: Message) -> Outcome {
+    let mut _until_the_end = None;
+    if let Some(journal) = here.shared().journal.watching() {
+        match permit(journal, here.route(), received).await {
+            Ok(handling) => _until_the_end = Some(handling),
+            Err(failure) => return Outcome::Failed(failure),
         }
-    };
+    }
+    match run(here, message).end(chain::Rest::end).await {
+        Outcome::Failed(failure) => settle(here, received, failure).await,
+        outcome => outcome,
+    }
+}
+
+/// Goes on after a failure. A handler's comes back when its retries are used up; one of the middleware itself is retried here, from
+/// the message as it came: finished handlers are not run again.
+async fn settle(here: Here<'_>, received: &Arc<Received>, mut failure: Failure) -> Outcome {
+    let shared = here.shared();
     let mut retry = Retry::new(shared.max_attempts, &shared.health);
     loop {
-        let Outcome::Failed(failure) = outcome else { return outcome };
         match retry.pause(failure) {
             Ok(pause) => sleep(pause).await,
             Err(failure) => {
@@ -150,7 +163,10 @@ async fn settle(here: Here<'_>, received: &Arc<Received>, first: First) -> Outco
         here.route().counters.retries.up();
         here.cells().retried();
         let again = Message::again(Arc::clone(received));
-        outcome = run(here, again).end(chain::Rest::end).await;
+        match run(here, again).end(chain::Rest::end).await {
+            Outcome::Failed(next) => failure = next,
+            outcome => return outcome,
+        }
     }
 }
 

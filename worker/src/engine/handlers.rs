@@ -2,6 +2,7 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use futures::FutureExt as _;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
@@ -49,41 +50,50 @@ pub(super) fn begin(here: Here<'_>, message: Message) -> Begun<Outcome, Rest> {
 }
 
 impl Rest {
-    /// Waits for the end of the last handler, or of the first that fails.
-    pub(super) async fn end(self, here: Here<'_>) -> Outcome {
-        let Self { message, from, first } = self;
-        let mut first = Some(first);
-        for (index, handler) in here.route().handlers.iter().enumerate().skip(from) {
-            match persist(here, handler, &message, first.take()).await {
-                Outcome::Done => message.progress.finished.store(index + 1, Relaxed),
-                other => return other,
+    /// Waits for the end of the last handler, or of the first that fails. Small, as all that may wait by the thousand: retries are on
+    /// the heap.
+    #[expect(clippy::manual_async_fn, reason = "an async fn keeps what it is called with twice")]
+    pub(super) fn end(mut self, here: Here<'_>) -> impl Future<Output = Outcome> + use<'_> {
+        async move {
+            loop {
+                let handlers = &here.route().handlers;
+                let Some(handler) = handlers.get(self.from) else { return Outcome::Done };
+                let message = &self.message;
+                let outcome = match self.first {
+                    First::Waits(work, started) => {
+                        wait(here, handler, message, work, started).await
+                    }
+                    First::Failed(failure) => Outcome::Failed(failure),
+                };
+                let outcome = match outcome {
+                    Outcome::Failed(failure) => {
+                        Box::pin(persist(here, handler, message, failure)).await
+                    }
+                    outcome => outcome,
+                };
+                if !matches!(outcome, Outcome::Done) {
+                    return outcome;
+                }
+                message.progress.finished.store(self.from + 1, Relaxed);
+                match begin(here, self.message) {
+                    Begun::Waits(next) => self = next,
+                    Begun::Ended(outcome) => return outcome,
+                }
             }
         }
-        Outcome::Done
     }
 }
 
-/// Tries one handler until it ends in something else than a failure that may pass.
+/// Tries a handler that failed until it ends in something else than a failure that may pass.
 async fn persist(
     here: Here<'_>,
     handler: &handler::Compiled,
     message: &Message,
-    mut first: Option<First>,
+    mut failure: Failure,
 ) -> Outcome {
     let shared = here.shared();
     let mut retry = Retry::new(shared.max_attempts, &shared.health);
     loop {
-        let begun = match first.take() {
-            Some(First::Failed(failure)) => Begun::Ended(Outcome::Failed(failure)),
-            Some(First::Waits(work, started)) => Begun::Waits((work, started)),
-            None => attempt(here, handler, message, retry.attempts()),
-        };
-        let outcome =
-            begun.end(|(work, started)| wait(here, handler, message, work, started)).await;
-        let failure = match outcome {
-            Outcome::Failed(failure) => failure,
-            outcome => return outcome,
-        };
         tracing::debug!(
             route = &**message.route(),
             handler = handler.kind(),
@@ -97,6 +107,11 @@ async fn persist(
         }
         here.cells().retried();
         here.route().counters.retries.up();
+        let begun = attempt(here, handler, message, retry.attempts());
+        match begun.end(|(work, started)| wait(here, handler, message, work, started)).await {
+            Outcome::Failed(next) => failure = next,
+            outcome => return outcome,
+        }
     }
 }
 
@@ -122,23 +137,24 @@ fn attempt(
 }
 
 /// Waits for the end of an attempt, as long as it may take.
-async fn wait(
-    here: Here<'_>,
-    handler: &handler::Compiled,
-    message: &Message,
+fn wait<'a>(
+    here: Here<'a>,
+    handler: &'a handler::Compiled,
+    message: &'a Message,
     work: Attempt,
     started: Instant,
-) -> Outcome {
-    let timeout = here.shared().timeout;
-    let ended = timeout_at(started + timeout, guard(work)).await;
-    let outcome = ended.unwrap_or_else(|_| {
-        let words =
-            format!("the {} handler took longer than {} s", handler.kind(), timeout.as_secs_f32());
-        let (kind, class) = handler.on_timeout();
-        Outcome::Failed(Failure::new(kind, class, words))
-    });
-    count(here, handler, message, started);
-    outcome
+) -> impl Future<Output = Outcome> + use<'a> {
+    timeout_at(started + here.shared().timeout, guard(work)).map(move |ended| {
+        count(here, handler, message, started);
+        ended.unwrap_or_else(|_| timed_out(here, handler))
+    })
+}
+
+fn timed_out(here: Here<'_>, handler: &handler::Compiled) -> Outcome {
+    let seconds = here.shared().timeout.as_secs_f32();
+    let words = format!("the {} handler took longer than {seconds} s", handler.kind());
+    let (kind, class) = handler.on_timeout();
+    Outcome::Failed(Failure::new(kind, class, words))
 }
 
 /// An attempt has ended.
