@@ -230,6 +230,10 @@ impl Subscriptions {
     /// The next thing to ask for, where [`Self::may_ask`]; the caller sends it under `id`.
     pub(crate) fn next_request(&mut self, id: u16) -> Option<Request> {
         let request = self.may_ask().then(|| self.queue.pop_front())??;
+        if self.queue.is_empty() {
+            // There may have been tens of thousands.
+            self.queue.shrink_to_fit();
+        }
         self.asked.insert(id, request.clone());
         Some(request)
     }

@@ -11,7 +11,7 @@ use routemq_crds::{
 #[derive(Debug)]
 pub struct RouteInfo {
     pub(crate) name: Arc<str>,
-    pub(crate) params: Vec<ParamInfo>,
+    pub(crate) params: Box<[ParamInfo]>,
     /// `as` names by handler index.
     pub(crate) results: Vec<Option<String>>,
 }

@@ -1,7 +1,7 @@
 //! What one worker has done with its messages: atomics that are summed when somebody asks.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -67,10 +67,13 @@ impl Counters {
     pub(crate) fn take_up(&self, routes: &[Arc<Route>]) {
         let mut told = lock(&self.handlers);
         for route in routes {
-            let of_route = told.entry(Arc::clone(&route.name)).or_default();
-            for name in handler_names(&route.handlers) {
-                if !of_route.contains(&name) {
-                    of_route.push(name);
+            let names = handler_names(&route.handlers);
+            match told.entry(Arc::clone(&route.name)) {
+                Entry::Vacant(new) => _ = new.insert(names),
+                Entry::Occupied(mut known) => {
+                    let known = known.get_mut();
+                    let more = names.into_iter().filter(|name| !known.contains(name));
+                    known.extend(more.collect::<Vec<_>>());
                 }
             }
         }
