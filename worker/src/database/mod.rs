@@ -35,7 +35,7 @@ mod writer;
 pub use self::{
     dialect::Dialect,
     error::DatabaseError,
-    inserter::Inserter,
+    inserter::{Inserter, Writing},
     statement::StatementRunner,
     value::{SqlValue, SqlValueError},
 };
@@ -193,7 +193,7 @@ impl Database {
             queues.insert(key, queue.downgrade());
             queue
         });
-        Inserter::new(&insert.table, queue, self.inner.options.write_timeout)
+        Inserter::new(&insert.table, queue)
     }
 
     fn queue(&self, insert: &Insert) -> mpsc::Sender<Pending> {
@@ -201,7 +201,7 @@ impl Database {
         let full = insert.batch.max_rows.min(text.max_rows());
         let writer = InsertWriter::new(Arc::clone(&self.inner), text, full);
         let in_flight = self.inner.server.connections(self.inner.options).min(IN_FLIGHT);
-        queue::start(writer, insert.batch, in_flight)
+        queue::start(writer, insert.batch, in_flight, self.inner.options.write_timeout)
     }
 
     /// Runs a statement of the spec.

@@ -233,11 +233,11 @@ impl<'a> Builder<'a> {
             table::Action::Custom { name, config } => self.custom(field, name, config),
             table::Action::Insert(insert) => {
                 let database = self.database(field)?;
-                Some(Action::Sql(Arc::new(handler::Sql::insert(insert, database))))
+                Some(Action::Sql(Box::new(handler::Sql::insert(insert, database))))
             }
             table::Action::Statement(statement) => {
                 let database = self.database(field)?;
-                Some(Action::Sql(Arc::new(handler::Sql::statement(statement, database))))
+                Some(Action::Sql(Box::new(handler::Sql::statement(statement, database))))
             }
             table::Action::Http(http) => {
                 let keeps = it.result_name.is_some();

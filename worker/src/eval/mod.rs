@@ -8,6 +8,7 @@
 //! - A missing field is an error everywhere, also in `when` and `filter`: ask `has(payload.x)` first.
 //! - A panic of the evaluator is caught and becomes such a failure.
 
+mod columns;
 mod error;
 #[cfg(test)]
 mod tests;
@@ -20,6 +21,7 @@ use cel::common::{
     types::{CelBool, CelString},
     value::Val,
 };
+pub(crate) use columns::Columns;
 use routemq_crds::expression::Expression;
 
 use crate::{

@@ -25,6 +25,7 @@ pub(crate) use reply::Reply;
 pub(crate) use sql::Sql;
 
 use crate::{
+    database::Writing,
     engine::Here,
     message::Message,
     outcome::{Failure, FailureKind, Outcome, Reason, class},
@@ -45,7 +46,7 @@ pub(crate) enum Action {
     Log(Box<Log>),
     Publish(Box<Publish>),
     Reply(Box<Reply>),
-    Sql(Arc<Sql>),
+    Sql(Box<Sql>),
     Http(Arc<Http>),
     Custom(custom::Custom),
 }
@@ -123,10 +124,7 @@ impl Compiled {
                 Some(confirmation) => Attempt::Publishes(confirmation),
                 None => Attempt::ended(Outcome::Done),
             },
-            Action::Sql(sql) => {
-                let (sql, work) = (Arc::clone(sql), sql.values(message, shared)?);
-                self.answered(message, async move { sql.run(work).await })
-            }
+            Action::Sql(sql) => self.store(sql, message, here)?,
             Action::Http(http) => {
                 let (http, seat, asks) = (Arc::clone(http), here.seat(), message.clone());
                 let work = async move { http.run(&asks, seat.here().shared()).await };
@@ -134,6 +132,21 @@ impl Compiled {
             }
             Action::Custom(custom) => {
                 Attempt::Waits(custom.begin(message, &shared.states, &shared.outbox))
+            }
+        })
+    }
+
+    /// A statement leaves its rows, as a list of maps.
+    fn store(&self, sql: &Sql, message: &Message, here: Here<'_>) -> Result<Attempt, Failure> {
+        let values = sql.values(message, here.shared())?;
+        Ok(match &sql.work {
+            sql::Work::Insert(inserter) => Attempt::Writes(inserter.write(values)),
+            sql::Work::Statement(runner) => {
+                let runner = runner.clone();
+                self.answered(message, async move {
+                    let rows = runner.run(values).await?;
+                    Ok(Some(cel::Value::List(Arc::new(rows))))
+                })
             }
         })
     }
@@ -162,6 +175,8 @@ pub(crate) enum Attempt {
     Ended(Ready<Outcome>),
     /// Done when the broker has the message.
     Publishes(Confirmation),
+    /// Done when the row is committed.
+    Writes(Writing),
     /// Anything else.
     Waits(BoxFuture<Outcome>),
 }
@@ -185,6 +200,10 @@ impl Future for Attempt {
             Self::Publishes(confirmation) => Pin::new(confirmation).poll(cx).map(|it| match it {
                 Ok(_) => Outcome::Done,
                 Err(error) => Outcome::Failed(publish::refused(error)),
+            }),
+            Self::Writes(writing) => Pin::new(writing).poll(cx).map(|it| match it {
+                Ok(()) => Outcome::Done,
+                Err(failure) => Outcome::Failed(failure),
             }),
             Self::Waits(work) => work.as_mut().poll(cx),
         }

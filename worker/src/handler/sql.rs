@@ -1,13 +1,11 @@
 //! Writes a row, or runs a statement; done after the commit.
 
-use std::sync::Arc;
+use routemq_crds::table;
 
-use routemq_crds::{expression::Expression, table};
-
-use super::Answer;
 use crate::{
     database::{Database, Inserter, SqlValue, StatementRunner},
     engine::Shared,
+    eval::Columns,
     message::Message,
     outcome::{Failure, class},
 };
@@ -15,12 +13,13 @@ use crate::{
 /// The `sql` handler.
 #[derive(Debug)]
 pub(crate) struct Sql {
-    values: Vec<Expression>,
-    work: Work,
+    values: Columns,
+    pub(super) work: Work,
 }
 
+/// What is done with the values.
 #[derive(Debug)]
-enum Work {
+pub(super) enum Work {
     Insert(Inserter),
     Statement(StatementRunner),
 }
@@ -28,13 +27,13 @@ enum Work {
 impl Sql {
     /// With `table` and `columns`. Starts the task that batches its rows.
     pub(crate) fn insert(spec: &table::Insert, database: &Database) -> Self {
-        let values = spec.columns.iter().map(|(_, value)| value.clone()).collect();
+        let values = Columns::new(spec.columns.iter().map(|(_, value)| value.clone()));
         Self { values, work: Work::Insert(database.inserter(spec)) }
     }
 
     /// With `statement` and `binds`.
     pub(crate) fn statement(spec: &table::Statement, database: &Database) -> Self {
-        let values = spec.binds.iter().map(|(_, value)| value.clone()).collect();
+        let values = Columns::new(spec.binds.iter().map(|(_, value)| value.clone()));
         Self { values, work: Work::Statement(database.statement(spec)) }
     }
 
@@ -44,24 +43,13 @@ impl Sql {
         message: &Message,
         shared: &Shared,
     ) -> Result<Vec<SqlValue>, Failure> {
-        self.values.iter().map(|at| value(at, message, shared)).collect()
+        let values = self.values.values(message, &shared.evaluator);
+        let stored = values.map(|(at, value)| {
+            SqlValue::try_from(value?).map_err(|error| {
+                let words = format!("`{}` does not give something that can be stored", at.source());
+                Failure::permanent(class::EXPRESSION, words).with_source(error)
+            })
+        });
+        stored.collect()
     }
-
-    /// A statement leaves its rows, as a list of maps.
-    pub(crate) async fn run(&self, values: Vec<SqlValue>) -> Result<Answer, Failure> {
-        match &self.work {
-            Work::Insert(inserter) => inserter.write(values).await.map(|()| None),
-            Work::Statement(runner) => {
-                runner.run(values).await.map(|rows| Some(cel::Value::List(Arc::new(rows))))
-            }
-        }
-    }
-}
-
-fn value(at: &Expression, message: &Message, shared: &Shared) -> Result<SqlValue, Failure> {
-    let value = shared.evaluator.value(at, message)?;
-    SqlValue::try_from(value).map_err(|error| {
-        let words = format!("`{}` does not give something that can be stored", at.source());
-        Failure::permanent(class::EXPRESSION, words).with_source(error)
-    })
 }

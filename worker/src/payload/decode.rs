@@ -29,6 +29,11 @@ pub(super) fn decode(bytes: &[u8], rules: PayloadRules) -> Result<Decoded, Paylo
     }
 }
 
+/// Levels that may open within each other.
+pub(super) fn levels(max_depth: usize) -> usize {
+    max_depth.min(DEEPEST)
+}
+
 /// JSON if it parses, else text, else bytes. JSON that parses but breaks a rule of ours (depth,
 /// duplicate keys) stays an error: as text it would slip past what checks fields.
 fn auto(bytes: &[u8], rules: PayloadRules) -> Result<Decoded, PayloadError> {
@@ -111,7 +116,7 @@ struct Tree(Decoded);
 
 impl Seed {
     fn new(max_depth: usize) -> Self {
-        Self { left: max_depth.min(DEEPEST) }
+        Self { left: levels(max_depth) }
     }
 
     fn inner<E: serde::de::Error>(self) -> Result<Self, E> {

@@ -3,6 +3,7 @@
 mod decode;
 mod edit;
 mod encode;
+mod fields;
 #[cfg(test)]
 mod tests;
 
@@ -13,6 +14,7 @@ use cel::common::value::Val;
 use routemq_crds::{table::PayloadRules, v1alpha1::PayloadFormat};
 
 pub(crate) use encode::{Encodable, to_bytes};
+pub(crate) use fields::{Fields, Found as FieldsFound};
 
 use crate::{
     message::Slice,
@@ -146,6 +148,16 @@ impl Payload {
         match self.value.get_or_init(decode) {
             Ok(value) => Ok(&**value),
             Err(error) => Err(PayloadError::clone(error)),
+        }
+    }
+
+    /// Reads some fields of JSON that nobody has decoded yet into `found`; false: nothing in it counts, and the payload must be
+    /// decoded.
+    pub(crate) fn fields(&self, wanted: &Fields, found: &mut FieldsFound) -> bool {
+        let is_json = matches!(self.rules.format, PayloadFormat::Auto | PayloadFormat::Json);
+        match self.raw().filter(|_| is_json && self.value.get().is_none()) {
+            Some(bytes) => fields::read(bytes, decode::levels(self.rules.max_depth), wanted, found),
+            None => false,
         }
     }
 
