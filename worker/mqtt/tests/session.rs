@@ -405,6 +405,23 @@ async fn a_flood_beyond_the_receive_maximum_waits_unread_and_breaks_nothing() {
 }
 
 #[tokio::test]
+async fn after_each_read_that_floods_its_receiver_a_session_rests_and_acknowledges_all_the_same() {
+    let stub = Stub::start().await;
+    let client = Listener::drowning(config(stub.port, "worker"));
+    let mut peer = stub.welcome().await;
+    let started = Instant::now();
+    peer.send(publish("a", 1, 1, "owed")).await;
+    for _ in 0..500 {
+        peer.send(publish("a", 0, 0, &"x".repeat(1000))).await;
+    }
+    client.count(501).await;
+    let (took, reads) = (started.elapsed(), client.seen().flushes);
+    assert!(took >= 4 * Duration::from_millis(reads as u64 - 1), "{reads} reads in {took:?}");
+    client.acks.done(client.tokens()[0]);
+    assert_eq!(peer.acks(1).await, [("PUBACK", 1)]);
+}
+
+#[tokio::test]
 async fn the_pulse_shows_what_is_unacknowledged_and_since_when() {
     let stub = Stub::start().await;
     let (client, mut peer) = connected(&stub).await;

@@ -54,6 +54,8 @@ pub(crate) struct Dispatcher {
     counters: Arc<Counters>,
     unowed: Arc<Unowed>,
     turn: Option<Turn>,
+    /// QoS 0 messages were dropped for want of room.
+    flooded: bool,
     /// The first connection of the session that the broker has.
     session_began: u32,
 }
@@ -95,6 +97,7 @@ impl Dispatcher {
             counters,
             unowed,
             turn: None,
+            flooded: false,
             session_began: 0,
         }
     }
@@ -151,6 +154,7 @@ impl Receiver for Dispatcher {
         let token = delivery.token;
         let Some(room) = self.out.room(turn, &delivery) else {
             self.counters.overflow.fetch_add(1, Relaxed);
+            self.flooded = true;
             return;
         };
         let needless = match place(&self.tables, &self.settled, &delivery.arrival) {
@@ -175,6 +179,10 @@ impl Receiver for Dispatcher {
             self.acks.done_all(&self.needless);
             self.needless.clear();
         }
+    }
+
+    fn is_flooded(&mut self) -> bool {
+        std::mem::take(&mut self.flooded)
     }
 
     fn connected(&mut self, epoch: u32, session_present: bool) {

@@ -29,6 +29,9 @@ use crate::{
 const HELD: Duration = Duration::from_secs(10);
 /// An idle session turns this often all the same, so that its pulse is felt.
 const BEAT: Duration = Duration::from_secs(15);
+/// How long nothing is read after more came than could be taken: some reads' worth is handled meanwhile. What is unread keeps the sender
+/// waiting; acknowledgements go out all the same.
+const REST: Duration = Duration::from_millis(4);
 /// Outcomes, or lists of them, taken in at a time.
 const OUTCOMES: usize = 256;
 
@@ -67,6 +70,7 @@ pub(super) struct Driver<R> {
     alarm: Alarm,
     pulse: Pulse,
     turned: Instant,
+    rests_until: Option<Instant>,
     epoch: u32,
     outage: Outage,
     /// The last DISCONNECT was handed to the broker.
@@ -92,6 +96,7 @@ impl<R: Receiver> Driver<R> {
             alarm: Alarm::new(),
             pulse,
             turned: Instant::now(),
+            rests_until: None,
             epoch: 0,
             outage: Outage::new(&config),
             said_goodbye: false,
@@ -289,6 +294,9 @@ impl<R: Receiver> Driver<R> {
         }
         let now = Instant::now();
         self.turned = now;
+        if self.protocol.is_flooded() {
+            self.rests_until = Some(now + REST);
+        }
         self.pulse.turn(now);
         let settled = self.protocol.settle(now, &mut link.out);
         self.report();
@@ -309,9 +317,11 @@ impl<R: Receiver> Driver<R> {
             ready = true;
         }
         let beat = self.turned + BEAT;
-        let deadlines = [link.ping_deadline(), self.protocol.deadline(), Some(beat)];
+        let rests = self.rests_until.filter(|until| Instant::now() < *until);
+        self.rests_until = rests;
+        let deadlines = [link.ping_deadline(), self.protocol.deadline(), rests, Some(beat)];
         ready |= self.alarm.poll(deadlines.into_iter().flatten().min(), cx).is_ready();
-        ready |= link.poll(self.protocol.has_room(), cx)?.is_ready();
+        ready |= link.poll(self.protocol.has_room() && rests.is_none(), cx)?.is_ready();
         // Last, so that a lost connection loses no command.
         if let Poll::Ready(command) = self.commands.poll_recv(cx) {
             return Poll::Ready(Ok(command));

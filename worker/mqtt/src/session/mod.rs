@@ -28,6 +28,11 @@ pub trait Receiver: Send + 'static {
     fn deliver(&mut self, delivery: Delivery<'_>);
     /// The end of a turn: everything that was read has been delivered.
     fn flush(&mut self) {}
+    /// Whether more came than could be taken since this was last asked: then nothing is read for a moment, so that what was taken gets
+    /// done, and the rest waits with the broker.
+    fn is_flooded(&mut self) -> bool {
+        false
+    }
     /// CONNACK accepted a connection; called before its first delivery. `session_present`: whether the
     /// broker still has the session, and so sends again every QoS 1 and 2 message that is not acknowledged.
     fn connected(&mut self, _epoch: u32, _session_present: bool) {}

@@ -183,6 +183,11 @@ impl<R: Receiver> Protocol<R> {
         !self.surplus.is_full() && self.ledger.unfinished() < self.window_bytes
     }
 
+    /// Whether more came than the receiver could take.
+    pub(super) fn is_flooded(&mut self) -> bool {
+        self.receiver.is_flooded()
+    }
+
     /// Hands over what was beyond the window, as far as it has opened; whether anything was.
     fn hand_over_surplus(&mut self) -> bool {
         let mut any = false;

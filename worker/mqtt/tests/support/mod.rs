@@ -48,19 +48,30 @@ pub struct Seen {
     pub flushes: usize,
 }
 
+/// What a recorder does with what it is given.
+#[derive(Clone, Copy, PartialEq)]
+enum Manner {
+    Keeps,
+    Acknowledges,
+    /// Is flooded by each.
+    Drowns,
+}
+
 struct Recorder {
     acks: Acks,
-    /// Acknowledge at once.
-    eager: bool,
+    manner: Manner,
+    /// As a receiver is that was given more than it can take.
+    is_flooded: bool,
     seen: Arc<Mutex<Seen>>,
     log: watch::Sender<usize>,
 }
 
 impl Receiver for Recorder {
     fn deliver(&mut self, Delivery { arrival, token }: Delivery<'_>) {
-        if let (true, Some(token)) = (self.eager, token) {
+        if let (Manner::Acknowledges, Some(token)) = (self.manner, token) {
             self.acks.done(token);
         }
+        self.is_flooded |= self.manner == Manner::Drowns;
         let delivered = Delivered { publish: arrival.into_publish(), token };
         self.seen.lock().unwrap().deliveries.push(delivered);
     }
@@ -68,6 +79,10 @@ impl Receiver for Recorder {
     fn flush(&mut self) {
         self.seen.lock().unwrap().flushes += 1;
         self.log.send_modify(|count| *count += 1);
+    }
+
+    fn is_flooded(&mut self) -> bool {
+        std::mem::take(&mut self.is_flooded)
     }
 
     fn connected(&mut self, epoch: u32, session_present: bool) {
@@ -84,22 +99,27 @@ impl Receiver for Recorder {
 impl Listener {
     /// Acknowledges nothing by itself.
     pub fn lazy(config: SessionConfig) -> Self {
-        Self::start(config, false)
+        Self::start(config, Manner::Keeps)
     }
 
     /// Acknowledges at once.
     pub fn eager(config: SessionConfig) -> Self {
-        Self::start(config, true)
+        Self::start(config, Manner::Acknowledges)
     }
 
-    fn start(config: SessionConfig, eager: bool) -> Self {
+    /// Can take none of what it is given.
+    pub fn drowning(config: SessionConfig) -> Self {
+        Self::start(config, Manner::Drowns)
+    }
+
+    fn start(config: SessionConfig, manner: Manner) -> Self {
         let seen = Arc::new(Mutex::new(Seen::default()));
         let (log, watch) = watch::channel(0);
         let mut kept = None;
         let recorded = Arc::clone(&seen);
         let handle = Session::spawn(config, |acks| {
             kept = Some(acks.clone());
-            Recorder { acks, eager, seen: recorded, log }
+            Recorder { acks, manner, is_flooded: false, seen: recorded, log }
         });
         Self { handle, acks: kept.unwrap(), log: watch, seen }
     }
