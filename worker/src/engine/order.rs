@@ -3,12 +3,13 @@
 use std::{hash::BuildHasher, sync::Arc};
 
 use foldhash::fast::FixedState;
-
 use routemq_crds::{expression::Expression, topic::ParamKind};
+use smallvec::smallvec;
 
 use super::Shared;
 use crate::{
     message::{Message, ParamInfo, Received},
+    payload::{Fields, FieldsFound},
     router::Captures,
 };
 
@@ -19,24 +20,52 @@ const HASHER: FixedState = FixedState::with_seed(0x6f72_6465_725f_6279);
 #[derive(Debug)]
 pub(crate) struct OrderBy {
     expression: Expression,
-    /// Where it is `params.NAME` and nothing else: the name.
-    param: Option<String>,
+    named: Named,
+}
+
+/// What the expression names, where it does nothing else.
+#[derive(Debug)]
+enum Named {
+    /// `params.NAME`.
+    Param(String),
+    /// A field of the payload.
+    Field(Fields),
+    Nothing,
 }
 
 impl OrderBy {
     pub(super) fn new(expression: Expression) -> Self {
-        let name = expression.source().trim().strip_prefix("params.");
-        let plain = |name: &&str| name.bytes().all(|it| it == b'_' || it.is_ascii_alphanumeric());
-        let param = name.filter(plain).map(str::to_owned);
-        Self { expression, param }
+        let named = match expression.path().unwrap_or_default().as_slice() {
+            ["params", name] => Named::Param((*name).to_owned()),
+            ["payload", path @ ..] => {
+                let mut fields = Fields::default();
+                if fields.want(path, 0) { Named::Field(fields) } else { Named::Nothing }
+            }
+            _ => Named::Nothing,
+        };
+        Self { expression, named }
     }
 
     /// The param as it stands in the topic, where that is all that is asked for. A number is not: `7` and `007` are one.
     fn param<'m>(&self, looks: Looks<'m>) -> Option<&'m str> {
-        let name = self.param.as_deref()?;
-        let index = looks.params.iter().position(|param| param.name == name)?;
+        let Named::Param(name) = &self.named else { return None };
+        let index = looks.params.iter().position(|param| param.name == *name)?;
         let is_text = matches!(looks.params[index].kind, ParamKind::Text | ParamKind::Uuid);
         is_text.then(|| looks.captures.get(looks.topic, index))
+    }
+
+    /// Text or a whole number of a payload, without decoding it on the socket's task.
+    fn field(&self, message: &Message) -> Option<u64> {
+        let Named::Field(field) = &self.named else { return None };
+        let mut found: FieldsFound = smallvec![None];
+        if !message.payload().fields(field, &mut found) {
+            return None;
+        }
+        match found.pop()?? {
+            cel::Value::String(text) => Some(hash(&text)),
+            cel::Value::Int(number) => Some(hash(&number.to_string())),
+            _ => None,
+        }
     }
 
     fn hash(
@@ -49,7 +78,8 @@ impl OrderBy {
             return Some(hash(param));
         }
         let message = Message::again(whole());
-        shared.evaluator.text(&self.expression, &message).ok().as_deref().map(hash)
+        let evaluated = || shared.evaluator.text(&self.expression, &message).ok();
+        self.field(&message).or_else(|| evaluated().as_deref().map(hash))
     }
 }
 

@@ -1,13 +1,19 @@
-//! Some fields of a JSON payload, read in one pass, with no tree of the rest.
+//! Some fields of a payload: of JSON read in one pass, with no tree of the rest; of what was decoded before, picked out.
 //!
 //! # Guarantees
-//! - What is found is what [`decode`](super::decode) would give, and the whole payload keeps the route's rules.
+//! - What is found is what an expression would give, and the whole payload keeps the route's rules.
 //! - Whatever is not as simple as that gives nothing at all: bytes that are not JSON, a rule that is broken, a field that is not there or
-//!   is no single value. Whoever asks decodes then, and tells what is wrong.
+//!   (of JSON) is no single value. Whoever asks evaluates then, and tells what is wrong.
 
 use std::{borrow::Cow, fmt};
 
-use cel::Value;
+use cel::{
+    Value,
+    common::{
+        types::{CelMap, CelMapKey},
+        value::Val,
+    },
+};
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use smallvec::SmallVec;
 
@@ -70,6 +76,24 @@ pub(super) fn read(bytes: &[u8], max_depth: usize, wanted: &Fields, found: &mut 
     let mut parser = serde_json::Deserializer::from_str(text);
     let walk = Walk { wanted: Some(wanted), left: max_depth, found };
     walk.deserialize(&mut parser).and_then(|()| parser.end()).is_ok()
+}
+
+/// Finds them in what was decoded; `None`: one of them is not there.
+pub(super) fn pick(value: &dyn Val, wanted: &Fields, found: &mut Found) -> Option<()> {
+    let map = value.downcast_ref::<CelMap<'_>>()?;
+    for (name, field) in &wanted.names {
+        let value = map.inner().get(&CelMapKey::from(name.as_str()))?;
+        match field {
+            Field::Inner(fields) => pick(&**value, fields, found)?,
+            Field::Value(places) => {
+                let value = Value::try_from(&**value).ok()?;
+                for place in places {
+                    found[*place] = Some(value.clone());
+                }
+            }
+        }
+    }
+    Some(())
 }
 
 /// Goes through one value; knows how many levels may still open below it.

@@ -151,13 +151,16 @@ impl Payload {
         }
     }
 
-    /// Reads some fields of JSON that nobody has decoded yet into `found`; false: nothing in it counts, and the payload must be
-    /// decoded.
+    /// Reads some fields into `found`, of JSON that nobody has decoded yet or of what was decoded; false: nothing in it counts, and
+    /// an expression tells why.
     pub(crate) fn fields(&self, wanted: &Fields, found: &mut FieldsFound) -> bool {
         let is_json = matches!(self.rules.format, PayloadFormat::Auto | PayloadFormat::Json);
-        match self.raw().filter(|_| is_json && self.value.get().is_none()) {
-            Some(bytes) => fields::read(bytes, decode::levels(self.rules.max_depth), wanted, found),
-            None => false,
+        match (self.value.get(), self.raw()) {
+            (Some(Ok(value)), _) => fields::pick(&**value, wanted, found).is_some(),
+            (None, Some(bytes)) if is_json => {
+                fields::read(bytes, decode::levels(self.rules.max_depth), wanted, found)
+            }
+            _ => false,
         }
     }
 

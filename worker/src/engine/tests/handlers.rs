@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use routemq_crds::{
     table::{Action, Handler, Publish},
@@ -178,6 +178,31 @@ async fn order_by_a_param_looks_at_its_value_alone() {
     ] {
         let found = ordered_as_one(pattern, order_by, topics).await;
         assert_eq!(found, one, "{order_by} of {pattern}: {topics:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_field_orders_as_the_expression_that_gives_it() {
+    let engine = async |order_by: &str| {
+        let mut bed = bed("{a}");
+        bed.order_by = Some(at(order_by));
+        bed.engine().await.0
+    };
+    let (named, evaluated) = (engine("payload.id").await, engine("[payload.id][0]").await);
+    let mut keys = HashSet::new();
+    for payload in [
+        r#"{"id": "x"}"#,
+        r#"{"id": 7, "more": {"id": 8}}"#,
+        r#"{"id": -7}"#,
+        r#"{"id": 7.5}"#,
+        r#"{"id": true}"#,
+        r#"{"id": ["x"]}"#,
+        "not JSON",
+    ] {
+        let message = |engine| crate::testing::admit(engine, ("t", payload));
+        let key = named.order_key(&message(&named));
+        assert_eq!(key, evaluated.order_key(&message(&evaluated)), "{payload}");
+        assert!(keys.insert(key), "{payload}");
     }
 }
 
