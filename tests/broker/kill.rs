@@ -1,16 +1,11 @@
 //! kill -9.
 
-use routemq_tests::{Broker, Database, Mosquitto, MosquittoConfig, ensure, eventually};
+use routemq_tests::{Broker, Database, ensure, eventually};
 
 use crate::bed::{Bed, Load, PATIENCE, messages, readings};
 
 const WINDOW: usize = 50;
 const MESSAGES: usize = 200;
-
-/// One that sends no more than the window: before 2.0.13 mosquitto now and then sends all that it has, also to a new session.
-async fn recent_mosquitto() -> Broker {
-    Broker::Mosquitto(Mosquitto::start(MosquittoConfig::recent()).await)
-}
 
 /// The database stands still, so handlers cannot finish and the window fills; then the worker dies.
 async fn killed_with_a_full_window(broker: Broker, database: Database) {
@@ -47,7 +42,7 @@ async fn killed_with_a_full_window(broker: Broker, database: Database) {
 
 #[tokio::test]
 async fn a_worker_killed_with_a_full_window_repeats_it_and_loses_nothing_on_mariadb() {
-    killed_with_a_full_window(recent_mosquitto().await, Database::mariadb().await).await;
+    killed_with_a_full_window(Broker::recent_mosquitto().await, Database::mariadb().await).await;
 }
 
 #[tokio::test]
@@ -57,7 +52,7 @@ async fn a_worker_killed_with_a_full_window_repeats_it_and_loses_nothing_on_rmqt
 
 #[tokio::test]
 async fn a_worker_killed_with_a_full_window_repeats_it_and_loses_nothing_on_postgres() {
-    killed_with_a_full_window(recent_mosquitto().await, Database::postgres().await).await;
+    killed_with_a_full_window(Broker::recent_mosquitto().await, Database::postgres().await).await;
 }
 
 async fn killed_again_and_again(broker: Broker) {
@@ -75,16 +70,13 @@ async fn killed_again_and_again(broker: Broker) {
     let messages = load.finish().await;
     let messages = bed.all_handled(messages, kills * 2).await;
     let doubles = bed.row_count().await - messages;
-    // A broker that sends more than the window is not done reading acknowledgements when the connection is reset.
-    if bed.broker.keeps_to_receive_maximum() {
-        assert!(doubles <= kills * 2 * WINDOW, "{doubles} rows too many for {kills} kills");
-    }
+    assert!(doubles <= kills * 2 * WINDOW, "{doubles} rows too many for {kills} kills");
     assert!(bed.ledger.strays().is_empty(), "{:?}", bed.ledger.strays());
 }
 
 #[tokio::test]
 async fn workers_killed_again_and_again_under_load_lose_nothing() {
-    killed_again_and_again(recent_mosquitto().await).await;
+    killed_again_and_again(Broker::recent_mosquitto().await).await;
 }
 
 #[tokio::test]

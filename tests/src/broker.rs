@@ -19,6 +19,12 @@ impl Broker {
         Self::Mosquitto(Mosquitto::start(MosquittoConfig::default()).await)
     }
 
+    /// A mosquitto that sends no more than the receive maximum, where the machine has one: before 2.0.13 it now and then sends all
+    /// that it has, also to a new session.
+    pub async fn recent_mosquitto() -> Self {
+        Self::Mosquitto(Mosquitto::start(MosquittoConfig::recent()).await)
+    }
+
     /// An rmqtt.
     pub async fn rmqtt() -> Self {
         Self::Rmqtt(Rmqtt::start().await)
