@@ -4,12 +4,11 @@ use std::{hash::BuildHasher, sync::Arc};
 
 use foldhash::fast::FixedState;
 use routemq_crds::{expression::Expression, topic::ParamKind};
-use smallvec::smallvec;
 
 use super::Shared;
 use crate::{
     message::{Message, ParamInfo, Received},
-    payload::{Fields, FieldsFound},
+    payload::Fields,
     router::Captures,
 };
 
@@ -57,11 +56,7 @@ impl OrderBy {
     /// Text or a whole number of a payload, without decoding it on the socket's task.
     fn field(&self, message: &Message) -> Option<u64> {
         let Named::Field(field) = &self.named else { return None };
-        let mut found: FieldsFound = smallvec![None];
-        if !message.payload().fields(field, &mut found) {
-            return None;
-        }
-        match found.pop()?? {
+        match message.payload().fields(field, 1)?.pop()?? {
             cel::Value::String(text) => Some(hash(&text)),
             cel::Value::Int(number) => Some(hash(&number.to_string())),
             _ => None,

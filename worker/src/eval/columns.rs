@@ -9,17 +9,15 @@ use routemq_crds::expression::Expression;
 use smallvec::smallvec;
 
 use super::{Evaluator, variables::Variables};
-use crate::{
-    message::Message,
-    outcome::Failure,
-    payload::{Fields, FieldsFound},
-};
+use crate::{message::Message, outcome::Failure, payload::Fields};
 
 /// The expressions of a row, in order.
 #[derive(Debug)]
 pub(crate) struct Columns {
-    columns: Vec<Column>,
+    list: Vec<Column>,
     fields: Fields,
+    /// Some column needs the payload decoded: then the fields are picked out of that.
+    decodes: bool,
 }
 
 #[derive(Debug)]
@@ -31,22 +29,22 @@ struct Column {
 
 impl Columns {
     pub(crate) fn new(expressions: impl IntoIterator<Item = Expression>) -> Self {
-        let mut fields = Fields::default();
+        let (mut fields, mut decodes) = (Fields::default(), false);
         let column = |(place, value): (usize, Expression)| {
             let path = value.path().unwrap_or_default();
             let variable = match path.as_slice() {
-                ["payload", path @ ..] => {
-                    fields.want(path, place);
+                ["payload", path @ ..] if fields.want(path, place) => None,
+                [variable] if *variable != "payload" => Some((*variable).to_owned()),
+                ["params" | "message", _] => Some(path.join(".")),
+                _ => {
+                    decodes |= value.uses_payload();
                     None
                 }
-                [variable] => Some((*variable).to_owned()),
-                ["params" | "message", _] => Some(path.join(".")),
-                _ => None,
             };
             Column { value, variable }
         };
-        let columns = expressions.into_iter().enumerate().map(column).collect();
-        Self { columns, fields }
+        let list = expressions.into_iter().enumerate().map(column).collect();
+        Self { list, fields, decodes }
     }
 
     /// Their values for a message, each with its expression, as they are asked for.
@@ -55,11 +53,14 @@ impl Columns {
         message: &'a Message,
         evaluator: &'a Evaluator,
     ) -> impl Iterator<Item = (&'a Expression, Result<cel::Value, Failure>)> {
-        let mut found: FieldsFound = smallvec![None; self.columns.len()];
-        if !self.fields.is_empty() && !message.payload().fields(&self.fields, &mut found) {
-            found.fill(None);
+        let (payload, places) = (message.payload(), self.list.len());
+        if self.decodes {
+            // What is wrong with it is told by the column that needs it.
+            let _ = payload.decoded();
         }
-        self.columns.iter().zip(found).map(|(Column { value, variable }, found)| {
+        let found = (!self.fields.is_empty()).then(|| payload.fields(&self.fields, places));
+        let found = found.flatten().unwrap_or_else(|| smallvec![None; places]);
+        self.list.iter().zip(found).map(|(Column { value, variable }, found)| {
             let named = || named(variable.as_deref()?, message);
             let found = found.or_else(named);
             (value, found.map_or_else(|| evaluator.value(value, message), Ok))
@@ -193,8 +194,7 @@ mod tests {
         let mut wanted = Fields::default();
         assert!(wanted.want(&["a"], 0) && wanted.want(&["b", "a"], 1) && wanted.want(&["a"], 2));
         assert!(!wanted.want(&["b"], 3) && !wanted.want(&["a", "b"], 3) && !wanted.want(&[], 3));
-        let mut found: FieldsFound = smallvec![None; 3];
-        assert!(message.payload().fields(&wanted, &mut found));
+        let found = message.payload().fields(&wanted, 3).unwrap();
         let wanted = [Some(1_i64.into()), Some("x".into()), Some(1_i64.into())];
         assert_eq!(*found, wanted);
     }

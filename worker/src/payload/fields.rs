@@ -70,12 +70,22 @@ impl Fields {
     }
 }
 
-/// Reads them into `found`, whose places are there; false: nothing in it counts.
-pub(super) fn read(bytes: &[u8], max_depth: usize, wanted: &Fields, found: &mut Found) -> bool {
-    let Ok(text) = std::str::from_utf8(bytes) else { return false };
-    let mut parser = serde_json::Deserializer::from_str(text);
+/// Reads them into `found`, whose places are there; `None`: nothing in it counts.
+pub(super) fn read(
+    bytes: &[u8],
+    max_depth: usize,
+    wanted: &Fields,
+    found: &mut Found,
+) -> Option<()> {
+    let mut parser = serde_json::Deserializer::from_str(std::str::from_utf8(bytes).ok()?);
     let walk = Walk { wanted: Some(wanted), left: max_depth, found };
-    walk.deserialize(&mut parser).and_then(|()| parser.end()).is_ok()
+    walk.deserialize(&mut parser).and_then(|()| parser.end()).ok()
+}
+
+fn put(value: &Value, places: &[usize], found: &mut Found) {
+    for place in places {
+        found[*place] = Some(value.clone());
+    }
 }
 
 /// Finds them in what was decoded; `None`: one of them is not there.
@@ -85,12 +95,7 @@ pub(super) fn pick(value: &dyn Val, wanted: &Fields, found: &mut Found) -> Optio
         let value = map.inner().get(&CelMapKey::from(name.as_str()))?;
         match field {
             Field::Inner(fields) => pick(&**value, fields, found)?,
-            Field::Value(places) => {
-                let value = Value::try_from(&**value).ok()?;
-                for place in places {
-                    found[*place] = Some(value.clone());
-                }
-            }
+            Field::Value(places) => put(&Value::try_from(&**value).ok()?, places, found),
         }
     }
     Some(())
@@ -117,10 +122,7 @@ impl Walk<'_> {
         let field = self.wanted.and_then(|wanted| wanted.named(key));
         let wanted = match field {
             Some(Field::Value(places)) => {
-                let value = entries.next_value_seed(Single)?;
-                for place in places {
-                    self.found[*place] = Some(value.clone());
-                }
+                put(&entries.next_value_seed(Single)?, places, self.found);
                 return Ok(());
             }
             Some(Field::Inner(fields)) => Some(fields),

@@ -12,6 +12,7 @@ use std::sync::OnceLock;
 use bytes::Bytes;
 use cel::common::value::Val;
 use routemq_crds::{table::PayloadRules, v1alpha1::PayloadFormat};
+use smallvec::smallvec;
 
 pub(crate) use encode::{Encodable, to_bytes};
 pub(crate) use fields::{Fields, Found as FieldsFound};
@@ -151,17 +152,18 @@ impl Payload {
         }
     }
 
-    /// Reads some fields into `found`, of JSON that nobody has decoded yet or of what was decoded; false: nothing in it counts, and
-    /// an expression tells why.
-    pub(crate) fn fields(&self, wanted: &Fields, found: &mut FieldsFound) -> bool {
+    /// Some fields for so many places, of JSON that nobody has decoded yet or of what was decoded; `None`: an expression tells why.
+    pub(crate) fn fields(&self, wanted: &Fields, places: usize) -> Option<FieldsFound> {
         let is_json = matches!(self.rules.format, PayloadFormat::Auto | PayloadFormat::Json);
+        let mut found: FieldsFound = smallvec![None; places];
         match (self.value.get(), self.raw()) {
-            (Some(Ok(value)), _) => fields::pick(&**value, wanted, found).is_some(),
+            (Some(Ok(value)), _) => fields::pick(&**value, wanted, &mut found)?,
             (None, Some(bytes)) if is_json => {
-                fields::read(bytes, decode::levels(self.rules.max_depth), wanted, found)
+                fields::read(bytes, decode::levels(self.rules.max_depth), wanted, &mut found)?;
             }
-            _ => false,
+            _ => return None,
         }
+        Some(found)
     }
 
     /// The decoded payload as an owned CEL value.
