@@ -32,10 +32,11 @@ mod tables;
 mod value;
 mod writer;
 
+pub(crate) use self::inserter::Writing;
 pub use self::{
     dialect::Dialect,
     error::DatabaseError,
-    inserter::{Inserter, Writing},
+    inserter::Inserter,
     statement::StatementRunner,
     value::{SqlValue, SqlValueError},
 };
@@ -193,7 +194,7 @@ impl Database {
             queues.insert(key, queue.downgrade());
             queue
         });
-        Inserter::new(&insert.table, queue)
+        Inserter::new(&insert.table, queue, self.inner.options.write_timeout)
     }
 
     fn queue(&self, insert: &Insert) -> mpsc::Sender<Pending> {
@@ -201,7 +202,7 @@ impl Database {
         let full = insert.batch.max_rows.min(text.max_rows());
         let writer = InsertWriter::new(Arc::clone(&self.inner), text, full);
         let in_flight = self.inner.server.connections(self.inner.options).min(IN_FLIGHT);
-        queue::start(writer, insert.batch, in_flight, self.inner.options.write_timeout)
+        queue::start(writer, insert.batch, in_flight)
     }
 
     /// Runs a statement of the spec.

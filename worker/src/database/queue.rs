@@ -1,6 +1,6 @@
 //! Collects rows into batches by number, bytes and time.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use routemq_crds::table::Batch;
 use tokio::{
@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{
     batch::{Row, WriteRows, settle},
-    fault::{Fault, Verdict},
+    fault::Fault,
 };
 
 /// Bytes of one batch, about: bounds memory and stays below every server's packet limit.
@@ -23,28 +23,17 @@ const WAITING: usize = 16_384;
 pub(crate) struct Pending {
     pub(crate) row: Row,
     pub(crate) done: oneshot::Sender<Result<(), Fault>>,
-    /// When it was handed over.
-    pub(crate) since: Instant,
-}
-
-/// Who waits for a row.
-struct Waiter {
-    done: oneshot::Sender<Result<(), Fault>>,
-    since: Instant,
 }
 
 /// Starts the task that batches what comes in on the returned sender. It ends when every sender is
-/// gone and what it had taken is settled. `in_flight` batches are written at the same time. A row that is not committed `limit`
-/// after it was handed over is told to be late; one that waits to be collected is told when its batch begins.
+/// gone and what it had taken is settled. `in_flight` batches are written at the same time.
 pub(crate) fn start<W: WriteRows + 'static>(
     writer: W,
     batch: Batch,
     in_flight: usize,
-    limit: Duration,
 ) -> mpsc::Sender<Pending> {
     let (sender, receiver) = mpsc::channel(WAITING);
-    let in_flight = Arc::new(Semaphore::new(in_flight));
-    tokio::spawn(collect(Arc::new(writer), receiver, batch, in_flight, limit));
+    tokio::spawn(collect(Arc::new(writer), receiver, batch, Arc::new(Semaphore::new(in_flight))));
     sender
 }
 
@@ -53,7 +42,6 @@ async fn collect<W: WriteRows + 'static>(
     mut rows: mpsc::Receiver<Pending>,
     batch: Batch,
     in_flight: Arc<Semaphore>,
-    limit: Duration,
 ) {
     let mut buffer = Vec::with_capacity(batch.max_rows.min(4096));
     while let Some(first) = rows.recv().await {
@@ -66,7 +54,7 @@ async fn collect<W: WriteRows + 'static>(
         let writer = Arc::clone(&writer);
         let taken = std::mem::replace(&mut buffer, Vec::with_capacity(batch.max_rows.min(4096)));
         tokio::spawn(async move {
-            write(&*writer, taken, limit).await;
+            write(&*writer, taken).await;
             drop(permit);
         });
     }
@@ -98,40 +86,19 @@ pub(crate) fn size(row: &Row) -> usize {
 
 /// Rows whose message gave up before their batch began are left out; the others are settled
 /// whether or not anybody still waits.
-async fn write<W: WriteRows>(writer: &W, pending: Vec<Pending>, limit: Duration) {
+async fn write<W: WriteRows>(writer: &W, pending: Vec<Pending>) {
     let wanted = pending.into_iter().filter(|pending| !pending.done.is_closed());
-    let apart = |Pending { row, done, since }| (row, Waiter { done, since });
-    let (rows, waiters): (Vec<Row>, Vec<Waiter>) = wanted.map(apart).unzip();
+    let (rows, waiters): (Vec<Row>, Vec<_>) = wanted.map(|p| (p.row, p.done)).unzip();
     if rows.is_empty() {
         return;
     }
     let started = Instant::now();
     writer.begin(rows.len());
-    tell(settle(writer, &rows), waiters, limit).await;
+    let results = settle(writer, &rows).await;
     tracing::trace!(rows = rows.len(), micros = micros(started.elapsed()), "batch settled");
-}
-
-/// Tells each what became of its row, or that it is late: what is under way goes on all the same. One clock for a batch, not one for
-/// each of its rows.
-async fn tell(
-    settled: impl Future<Output = Vec<Result<(), Fault>>>,
-    waiters: Vec<Waiter>,
-    limit: Duration,
-) {
-    let mut settled = pin!(settled);
-    let (mut waiters, mut late) = (waiters.into_iter(), 0);
-    let results = loop {
-        let Some(next) = waiters.as_slice().first() else { break settled.await };
-        if let Ok(results) = timeout_at(next.since + limit, &mut settled).await {
-            break results;
-        }
-        late += 1;
-        let fault = Fault::new(Verdict::Away, "the row was not committed in time");
-        // Whoever has given up meanwhile needs no answer, here and below.
-        waiters.next().map(|waiter| waiter.done.send(Err(fault)));
-    };
-    for (waiter, result) in waiters.zip(results.into_iter().skip(late)) {
-        let _ = waiter.done.send(result);
+    for (waiter, result) in waiters.into_iter().zip(results) {
+        // The message may have given up meanwhile; its row is stored all the same.
+        let _ = waiter.send(result);
     }
 }
 
@@ -143,9 +110,7 @@ fn micros(span: Duration) -> u64 {
 mod tests {
     use std::sync::Mutex;
 
-    use super::{super::value::SqlValue, *};
-
-    const LIMIT: Duration = Duration::from_secs(25);
+    use super::{super::fault::Verdict, super::value::SqlValue, *};
 
     #[derive(Clone, Default)]
     struct Log(Arc<Mutex<Vec<usize>>>);
@@ -172,15 +137,14 @@ mod tests {
         value: SqlValue,
     ) -> oneshot::Receiver<Result<(), Fault>> {
         let (done, receiver) = oneshot::channel();
-        let since = Instant::now();
-        assert!(queue.send(Pending { row: vec![value], done, since }).await.is_ok());
+        assert!(queue.send(Pending { row: vec![value], done }).await.is_ok());
         receiver
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_batch_is_written_when_it_is_full_or_its_first_row_has_waited_enough() {
         let log = Log::default();
-        let queue = start(log.clone(), batch(4, 5), 2, LIMIT);
+        let queue = start(log.clone(), batch(4, 5), 2);
         let mut waiting = Vec::new();
         for i in 0..6 {
             waiting.push(put(&queue, SqlValue::Int(i)).await);
@@ -194,7 +158,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_dropped_future_takes_only_its_own_row_along() {
         let log = Log::default();
-        let queue = start(log.clone(), batch(10, 5), 2, LIMIT);
+        let queue = start(log.clone(), batch(10, 5), 2);
         let first = put(&queue, SqlValue::Int(1)).await;
         drop(put(&queue, SqlValue::Int(2)).await);
         let third = put(&queue, SqlValue::Int(3)).await;
@@ -204,7 +168,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_bad_row_fails_alone() {
-        let queue = start(Log::default(), batch(3, 5), 2, LIMIT);
+        let queue = start(Log::default(), batch(3, 5), 2);
         let (a, b, c) = (
             put(&queue, SqlValue::Int(1)).await,
             put(&queue, SqlValue::Null).await,
@@ -217,7 +181,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_was_taken_is_settled_after_the_queue_is_dropped() {
-        let queue = start(Log::default(), batch(100, 50), 2, LIMIT);
+        let queue = start(Log::default(), batch(100, 50), 2);
         let waiting = put(&queue, SqlValue::Int(1)).await;
         drop(queue);
         assert_eq!(waiting.await.unwrap(), Ok(()));
@@ -226,7 +190,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_batch_is_bounded_in_bytes() {
         let log = Log::default();
-        let queue = start(log.clone(), batch(100, 5), 1, LIMIT);
+        let queue = start(log.clone(), batch(100, 5), 1);
         let big = || SqlValue::from("x".repeat(MAX_BATCH_BYTES / 2));
         let mut waiting = Vec::new();
         for _ in 0..4 {
@@ -236,17 +200,5 @@ mod tests {
             assert_eq!(receiver.await.unwrap(), Ok(()));
         }
         assert_eq!(*log.0.lock().unwrap(), [2, 2]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_row_is_late_by_its_own_time_and_its_write_goes_on() {
-        let log = Log::default();
-        let queue = start(log.clone(), batch(2, 2000), 1, Duration::from_millis(1001));
-        let first = put(&queue, SqlValue::Int(1)).await;
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        let second = put(&queue, SqlValue::Int(2)).await;
-        assert_eq!(first.await.unwrap().unwrap_err().verdict, Verdict::Away);
-        assert_eq!(second.await.unwrap(), Ok(()), "it was handed over later");
-        assert_eq!(*log.0.lock().unwrap(), [2]);
     }
 }

@@ -1,6 +1,6 @@
 //! The handlers of a route, in order, each tried until it is done or given up.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
 use futures::FutureExt as _;
 use tokio::time::{Instant, sleep, timeout_at};
@@ -144,14 +144,15 @@ fn wait<'a>(
     work: Attempt,
     started: Instant,
 ) -> impl Future<Output = Outcome> + use<'a> {
-    timeout_at(started + here.shared().timeout, guard(work)).map(move |ended| {
+    let limit = work.limit(here.shared().timeout);
+    timeout_at(started + limit, guard(work)).map(move |ended| {
         count(here, handler, message, started);
-        ended.unwrap_or_else(|_| timed_out(here, handler))
+        ended.unwrap_or_else(|_| timed_out(handler, limit))
     })
 }
 
-fn timed_out(here: Here<'_>, handler: &handler::Compiled) -> Outcome {
-    let seconds = here.shared().timeout.as_secs_f32();
+fn timed_out(handler: &handler::Compiled, limit: Duration) -> Outcome {
+    let seconds = limit.as_secs_f32();
     let words = format!("the {} handler took longer than {seconds} s", handler.kind());
     let (kind, class) = handler.on_timeout();
     Outcome::Failed(Failure::new(kind, class, words))

@@ -12,6 +12,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use routemq_crds::{expression::Expression, table};
@@ -140,7 +141,7 @@ impl Compiled {
     fn store(&self, sql: &Sql, message: &Message, here: Here<'_>) -> Result<Attempt, Failure> {
         let values = sql.values(message, here.shared())?;
         Ok(match &sql.work {
-            sql::Work::Insert(inserter) => Attempt::Writes(inserter.write(values)),
+            sql::Work::Insert(inserter) => Attempt::Writes(inserter.hand_over(values)),
             sql::Work::Statement(runner) => {
                 let runner = runner.clone();
                 self.answered(message, async move {
@@ -184,6 +185,14 @@ pub(crate) enum Attempt {
 impl Attempt {
     fn ended(outcome: Outcome) -> Self {
         Self::Ended(ready(outcome))
+    }
+
+    /// How long it is waited for, where its handler may take `timeout`.
+    pub(crate) fn limit(&self, timeout: Duration) -> Duration {
+        match self {
+            Self::Writes(writing) => writing.limit.min(timeout),
+            _ => timeout,
+        }
     }
 
     fn failed(failure: Failure) -> Self {
