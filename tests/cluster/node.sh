@@ -8,7 +8,7 @@
 # Addresses are from 198.18.0.0/15 (RFC 2544, for benchmarks), which no network that one may be connected to should use:
 #   198.18.N.0/24   pods; .1 is the node, with the API server and DNS     198.19.N.0/24   Services; .1 the API server's, .10 DNS
 #   198.18.12N.0/30 the link `rmqN` between the machine and the node; the machine has routes through it to the node, pods and Services
-# N is the first number whose link is free.
+# N is the first number whose link is free. The next cluster may take it as soon as this one goes: whose a link is, its alias tells.
 
 NODE_NUMBERS=10
 
@@ -32,6 +32,9 @@ make_namespaces() {
 # link_up N: fails where another cluster has that number.
 link_up() { ip link add "rmq$1" type veth peer name uplink netns "$(cat "$dir/pid/init")" 2>/dev/null; }
 
+# link_is_ours N: not that of a cluster that took the number since.
+link_is_ours() { ip -oneline link show "rmq$1" 2>/dev/null | grep -qF -- "alias $dir"; }
+
 make_link() {
   number=0
   until link_up "$number"; do
@@ -39,6 +42,7 @@ make_link() {
     [ $number -lt $NODE_NUMBERS ] || die "no node can be added to this machine: $NODE_NUMBERS are up, or \`ip link add rmq0 type veth\` does not work here; see tests/cluster/down"
   done
   printf '%s\n' "$number" >"$dir/number"
+  ip link set "rmq$number" alias "$dir"
   node_ip=198.18.$number.1 pods=198.18.$number.0/24 services=198.19.$number.0/24
   local here=198.18.12$number.1 there=198.18.12$number.2
   ip address add "$here/30" dev "rmq$number"
@@ -214,6 +218,7 @@ end_node() {
     kill -KILL "$pid" 2>/dev/null
     gone "$pid"
   fi
-  [ ! -e "$dir/number" ] || ip link delete "rmq$(cat "$dir/number")" 2>/dev/null
+  local number
+  if number=$(cat "$dir/number" 2>/dev/null) && link_is_ours "$number"; then ip link delete "rmq$number" 2>/dev/null; fi
   remove_cgroups
 }

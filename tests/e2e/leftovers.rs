@@ -75,19 +75,16 @@ fn clusters(run: &Directory) -> PathBuf {
 /// What goes by a name that is the cluster's own.
 struct Marks {
     folder: PathBuf,
+    /// Its link's alias: the next cluster may have the link's name as soon as it is free.
     link: String,
     control_group: String,
 }
 
 impl Marks {
     fn new(folder: PathBuf) -> Self {
-        let number = fs::read_to_string(folder.join("number")).expect("it has its link");
         let name = folder.file_name().expect("it is in a folder").to_string_lossy().into_owned();
-        Self {
-            folder,
-            link: format!("rmq{}", number.trim()),
-            control_group: format!("routemq-{name}"),
-        }
+        let link = format!("alias {}", folder.display());
+        Self { folder, link, control_group: format!("routemq-{name}") }
     }
 
     /// Processes and mounts that name its folder, its link, its control groups.
@@ -95,7 +92,8 @@ impl Marks {
         let named = ["cmdline", "mountinfo"].map(|file| processes_naming(&self.folder, file));
         let mut found: Vec<_> =
             named.concat().iter().map(|path| path.display().to_string()).collect();
-        found.extend(printed("ip", &["-oneline", "link", "show", "dev", &self.link]));
+        let links = printed("ip", &["-oneline", "link", "show"]);
+        found.extend(links.into_iter().filter(|link| link.contains(&self.link)));
         found.extend(printed(
             "find",
             &["/sys/fs/cgroup", "-type", "d", "-name", &self.control_group],
