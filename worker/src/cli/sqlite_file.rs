@@ -14,6 +14,7 @@ pub(crate) struct File {
 }
 
 impl File {
+    #[cfg(feature = "dev-broker")]
     pub(crate) fn url(&self) -> String {
         format!("sqlite://{}", self.path.display())
     }

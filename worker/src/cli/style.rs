@@ -38,6 +38,7 @@ impl Paint {
         self.with("32", text)
     }
 
+    #[cfg(feature = "dev-broker")]
     pub(crate) fn yellow(self, text: &str) -> String {
         self.with("33", text)
     }
