@@ -1,6 +1,7 @@
 # Two images from one file:
 #   docker build --target worker   -t routemq .
 #   docker build --target operator -t routemq-operator .
+#   docker build --target worker   -t routemq --build-arg PROFILED=yes .   # built twice, by what it does: docs/performance.md
 # Multi-arch: docker buildx build --platform linux/amd64,linux/arm64 …
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
@@ -10,6 +11,14 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     cargo build --release --locked -p routemq-worker --no-default-features --features jemalloc,kubernetes --bin routemq \
  && cargo build --release --locked -p routemq-operator --bin routemq-operator \
  && mkdir /out && cp target/release/routemq target/release/routemq-operator /out/
+ARG PROFILED=
+RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
+    --mount=type=cache,target=/src/target,sharing=locked \
+    [ -z "$PROFILED" ] || { \
+      apt-get update && apt-get install -y --no-install-recommends mosquitto mosquitto-clients python3 \
+   && rustup component add llvm-tools \
+   && tests/bench/profile routemq \
+   && cp target/profiled/routemq /out/; }
 
 # Shared libraries and certificates, no shell, a numeric user that is not root.
 FROM gcr.io/distroless/cc-debian12:nonroot AS operator

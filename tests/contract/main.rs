@@ -60,17 +60,31 @@ fn wrong(block: &Block) -> Option<String> {
 #[test]
 fn every_example_passes_the_check() {
     let folder = workspace().join("examples");
-    let examples: BTreeSet<PathBuf> = files(&folder, "yaml")
+    let mut examples: BTreeSet<PathBuf> = files(&folder, "yaml")
         .iter()
         .filter(|file| !file.to_string_lossy().ends_with(".test.yaml"))
         .filter_map(|file| file.parent().map(Path::to_owned))
         .collect();
+    examples.insert(workspace().join("tests/bench/training.yaml"));
     for example in examples {
         if let Err(problems) = Documents::check(std::slice::from_ref(&example)) {
             let listed: Vec<String> = problems.iter().map(ToString::to_string).collect();
             panic!("{}:\n{}", example.display(), listed.join("\n"));
         }
     }
+}
+
+/// It takes two builds: run by hand.
+#[test]
+fn the_script_that_builds_by_a_profile_can_be_read_and_tells_its_use() {
+    let script = || Command::new(workspace().join("tests/bench/profile"));
+    let help = script().arg("--help").output().unwrap();
+    let usage = String::from_utf8_lossy(&help.stdout).into_owned();
+    for program in ["routemq ", "routemq-bench ", "rustup component add llvm-tools"] {
+        assert!(help.status.success() && usage.contains(program), "{program}: {usage}");
+    }
+    let unknown = script().arg("routemq-operator").output().unwrap();
+    assert_eq!(unknown.status.code(), Some(2));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! how far it has come in a small file that it writes each millisecond.
 
 pub(crate) mod process;
+mod profile;
 mod progress;
 mod python;
 mod raw;
@@ -106,6 +107,7 @@ pub(crate) fn run(order: &Order) -> Result<(), BenchError> {
         // A machine that does not let us is measured unbound.
         let _ = crate::cpu::bind_to(processor);
     }
+    profile::end_in_order()?;
     let tally = Tally::start(&order.progress, order.keys);
     match order.kind {
         Kind::Raw => raw::run(order, &tally),

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Kind, Order, progress::Progress, python};
+use super::{Kind, Order, profile, progress::Progress, python};
 use crate::{
     cpu,
     error::{BenchError, Context as _},
@@ -94,6 +94,7 @@ impl Subject {
 
 impl Drop for Subject {
     fn drop(&mut self) {
+        profile::end(&mut self.child);
         // It may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
