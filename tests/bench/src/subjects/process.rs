@@ -94,8 +94,8 @@ impl Subject {
 
 impl Drop for Subject {
     fn drop(&mut self) {
-        profile::end(&mut self.child);
         // It may have ended already.
+        let _ = profile::end(&self.child);
         let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = std::fs::remove_file(&self.path);

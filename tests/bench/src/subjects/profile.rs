@@ -1,15 +1,17 @@
 //! A program that counts what it runs through (`tests/bench/profile`) writes the counts down when it ends in order, and not when it is killed.
 
-use std::{env, process::Child, thread, time::Duration};
+use std::{env, io, process::Child, thread};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::error::{BenchError, Context as _};
 
 /// Far longer than it takes to write a few megabytes.
-const PATIENCE: Duration = Duration::from_secs(10);
-const LOOK: Duration = Duration::from_millis(10);
+const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 
 /// Whether counts are to be written, as LLVM's runtime is told.
 fn asked() -> bool {
@@ -23,11 +25,9 @@ pub(super) fn end_in_order() -> Result<(), BenchError> {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("no runtime")?;
-    let terminate = {
-        let _in = runtime.enter();
-        signal(SignalKind::terminate()).context("no signals")
-    };
-    let mut terminate = terminate?;
+    // From here on, not from whenever the thread begins.
+    let terminate = runtime.block_on(async { signal(SignalKind::terminate()) });
+    let mut terminate = terminate.context("no signals")?;
     thread::spawn(move || {
         runtime.block_on(terminate.recv());
         std::process::exit(0);
@@ -36,15 +36,13 @@ pub(super) fn end_in_order() -> Result<(), BenchError> {
 }
 
 /// From outside: ends it in order, where counts are to be written.
-pub(super) fn end(child: &mut Child) {
-    if !asked() || kill_process(Pid::from_child(child), Signal::TERM).is_err() {
-        return;
+pub(super) fn end(child: &Child) -> io::Result<()> {
+    if !asked() {
+        return Ok(());
     }
-    let looks = PATIENCE.as_millis() / LOOK.as_millis();
-    for _ in 0..looks {
-        if !matches!(child.try_wait(), Ok(None)) {
-            return;
-        }
-        thread::sleep(LOOK);
-    }
+    let process = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
+    pidfd_send_signal(&process, Signal::TERM)?;
+    // Readable when it has ended.
+    poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&PATIENCE))?;
+    Ok(())
 }
