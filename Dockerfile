@@ -8,17 +8,20 @@ WORKDIR /src
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/src/target,sharing=locked \
-    cargo build --release --locked -p routemq-worker --no-default-features --features jemalloc,kubernetes --bin routemq \
- && cargo build --release --locked -p routemq-operator --bin routemq-operator \
- && mkdir /out && cp target/release/routemq target/release/routemq-operator /out/
+    cargo build --release --locked -p routemq-operator --bin routemq-operator \
+ && mkdir /out && cp target/release/routemq-operator /out/
 ARG PROFILED=
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     --mount=type=cache,target=/src/target,sharing=locked \
-    [ -z "$PROFILED" ] || { \
+    if [ -z "$PROFILED" ]; then \
+      cargo build --release --locked -p routemq-worker --no-default-features --features jemalloc,kubernetes --bin routemq \
+   && cp target/release/routemq /out/; \
+    else \
       apt-get update && apt-get install -y --no-install-recommends mosquitto mosquitto-clients python3 \
    && rustup component add llvm-tools \
    && tests/bench/profile routemq \
-   && cp target/profiled/routemq /out/; }
+   && cp target/profiled/routemq /out/; \
+    fi
 
 # Shared libraries and certificates, no shell, a numeric user that is not root.
 FROM gcr.io/distroless/cc-debian12:nonroot AS operator
