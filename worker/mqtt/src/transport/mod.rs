@@ -1,5 +1,7 @@
 //! Opens the byte stream below MQTT: TCP, TLS, WebSocket.
 
+mod coalesce;
+mod pace;
 mod tls;
 mod websocket;
 
@@ -12,7 +14,7 @@ use tokio::{
 use url::{Host, Url};
 
 pub(crate) use self::tls::{explain as explain_tls, trouble as tls_trouble};
-use self::{tls::TlsError, websocket::WebSocketError};
+use self::{coalesce::Coalescing, tls::TlsError, websocket::WebSocketError};
 use crate::TlsConfig;
 
 /// A stream of bytes in both directions.
@@ -95,19 +97,19 @@ pub(crate) async fn open(url: &Url, tls: &TlsConfig) -> Result<Box<dyn Wire>, Tr
     }
 }
 
-async fn connect_tcp(address: &Address) -> Result<TcpStream, TransportError> {
+async fn connect_tcp(address: &Address) -> Result<Coalescing, TransportError> {
     let failed = |source| TransportError::Tcp { address: address.to_string(), source };
     let stream = TcpStream::connect((address.host.as_str(), address.port)).await.map_err(failed)?;
     // Acknowledgements are small and must not wait for more.
     stream.set_nodelay(true).map_err(failed)?;
-    Ok(stream)
+    Ok(Coalescing::new(stream))
 }
 
 async fn secure(
-    tcp: TcpStream,
+    tcp: Coalescing,
     address: &Address,
     config: &TlsConfig,
-) -> Result<tokio_rustls::client::TlsStream<TcpStream>, TransportError> {
+) -> Result<tokio_rustls::client::TlsStream<Coalescing>, TransportError> {
     tls::connect(tcp, &address.host, config)
         .await
         .map_err(|source| TransportError::Tls { address: address.to_string(), source })

@@ -3,13 +3,13 @@
 use std::{io, path::Path, path::PathBuf, sync::Arc};
 
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
-use tokio::net::TcpStream;
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
     rustls::{self, AlertDescription, CertificateError, ClientConfig, RootCertStore, crypto::ring},
 };
 
+use super::Wire;
 use crate::{TlsConfig, Trouble};
 
 /// Why there is no secure stream.
@@ -42,11 +42,11 @@ impl TlsError {
 }
 
 /// Shakes hands over `tcp` with the host that the url names.
-pub(super) async fn connect(
-    tcp: TcpStream,
+pub(super) async fn connect<W: Wire>(
+    tcp: W,
     host: &str,
     config: &TlsConfig,
-) -> Result<TlsStream<TcpStream>, TlsError> {
+) -> Result<TlsStream<W>, TlsError> {
     let name = ServerName::try_from(host.to_owned())
         .map_err(|_| TlsError::Host { host: host.to_owned() })?;
     let connector = TlsConnector::from(Arc::new(client_config(config)?));
