@@ -1,10 +1,10 @@
-//! Packs the program's relative relocations (DT_RELR): 2 MB that the loader would read at each start, and that an idle
-//! worker would keep. Needs glibc 2.36 or later where the program runs, as Debian 12 and the images have.
+//! Links the program at a fixed address, as Go's programs are: 70,000 pointers of its tables need not be written at each
+//! start, which are 1.6 MB that no two workers share. Its heap, its stacks and its libraries lie at random addresses still.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     let target = |name: &str| std::env::var(format!("CARGO_CFG_TARGET_{name}")).unwrap_or_default();
     if target("OS") == "linux" && target("ENV") == "gnu" {
-        println!("cargo:rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
+        println!("cargo:rustc-link-arg-bins=-no-pie");
     }
 }
