@@ -2,24 +2,31 @@
 
 use std::time::Duration;
 
-/// The first pause is at most this.
+/// The first pause before a connection is tried again is at most this.
 const FIRST: Duration = Duration::from_millis(250);
 
-/// Counts failures since the last connection that held.
+/// Counts failures since the last success, such as a connection that held.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     ceiling: Duration,
+    first: Duration,
     maximum: Duration,
 }
 
 impl Backoff {
     pub(crate) fn new(maximum: Duration) -> Self {
-        Self { ceiling: FIRST.min(maximum), maximum }
+        Self::between(FIRST, maximum)
     }
 
-    /// A connection held: start small again.
+    /// The first pause is at most `first`.
+    pub(crate) fn between(first: Duration, maximum: Duration) -> Self {
+        let first = first.min(maximum);
+        Self { ceiling: first, first, maximum }
+    }
+
+    /// A success: start small again.
     pub(crate) fn reset(&mut self) {
-        self.ceiling = FIRST.min(self.maximum);
+        self.ceiling = self.first;
     }
 
     /// The next pause. `share` is a random number from 0 to 1: a thousand workers that lost the same

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::backoff::Backoff;
+
 /// The mark at which every byte is told at once.
 pub(super) const SINGLE: usize = 1;
 /// Reads that are looked at together: so many in [`BRISK`] are worth to be fewer.
@@ -26,14 +28,14 @@ pub(super) struct Pace {
     bytes: usize,
     since: Instant,
     mark: usize,
-    rest: Duration,
+    rests: Backoff,
     rests_until: Instant,
 }
 
 impl Pace {
     pub(super) fn new(now: Instant) -> Self {
-        let rest = LEAST_REST;
-        Self { reads: 0, bytes: 0, since: now, mark: SINGLE, rest, rests_until: now }
+        let rests = Backoff::between(LEAST_REST, MOST_REST);
+        Self { reads: 0, bytes: 0, since: now, mark: SINGLE, rests, rests_until: now }
     }
 
     /// How many bytes are waited for: then [`Self::tick`] is called each millisecond or two.
@@ -64,10 +66,9 @@ impl Pace {
     pub(super) fn tick(&mut self, now: Instant) -> Option<usize> {
         let (reads, bytes, _) = self.begin(now);
         if reads == 0 {
-            self.rests_until = now + self.rest;
-            self.rest = (2 * self.rest).min(MOST_REST);
+            self.rests_until = now + self.rests.next(1.0);
         } else {
-            self.rest = LEAST_REST;
+            self.rests.reset();
         }
         (bytes < 2 * self.mark).then(|| self.give_up())
     }
