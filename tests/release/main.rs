@@ -75,9 +75,16 @@ fn help_check_and_match_answer_within_50_milliseconds() {
     }
 }
 
+/// In bytes: where the program is laid out by what runs (`worker/layout/cc`), and elsewhere.
+fn most_memory_of_an_idle_worker() -> u64 {
+    let laid_out = cfg!(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu"));
+    let megabytes = if laid_out { 15 } else { 20 };
+    megabytes * MEGABYTE
+}
+
 #[tokio::test]
 #[ignore = "needs the release program"]
-async fn an_idle_worker_takes_less_than_20_megabytes() {
+async fn an_idle_worker_takes_less_than_15_megabytes_and_20_where_it_is_not_laid_out() {
     let broker = Mosquitto::start(MosquittoConfig::default()).await;
     let database = Database::mariadb().await;
     let table = "CREATE TABLE readings (id BIGINT, device VARCHAR(40))";
@@ -98,7 +105,7 @@ async fn an_idle_worker_takes_less_than_20_megabytes() {
     .await;
     let bytes = worker.process().resident_bytes();
     println!("{bytes} bytes resident");
-    assert!(bytes < 20 * MEGABYTE, "{bytes} bytes");
+    assert!(bytes < most_memory_of_an_idle_worker(), "{bytes} bytes");
 }
 
 /// The first command that a newcomer types, in a folder that holds nothing: messages within two seconds, rows, an orderly end.

@@ -95,7 +95,7 @@ impl Subject {
 impl Drop for Subject {
     fn drop(&mut self) {
         // It may have ended already.
-        let _ = profile::end(&self.child);
+        let _ = profile::end(&mut self.child);
         let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = std::fs::remove_file(&self.path);

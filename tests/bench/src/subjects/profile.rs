@@ -1,21 +1,15 @@
-//! A program that counts what it runs through (`tests/bench/profile`) writes the counts down when it ends in order, and not when it is killed.
+//! What a program runs through (`tests/bench/profile`, `tests/bench/layout`) is written when it ends in order, and not when it is killed.
 
 use std::{env, io, process::Child, thread};
 
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
-};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::error::{BenchError, Context as _};
 
-/// Far longer than it takes to write a few megabytes.
-const PATIENCE: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
-
-/// Whether counts are to be written, as LLVM's runtime is told.
+/// Whether it is to be written.
 fn asked() -> bool {
-    env::var_os("LLVM_PROFILE_FILE").is_some()
+    env::var_os("ROUTEMQ_BENCH_IN_ORDER").is_some()
 }
 
 /// The subject's side: from now on SIGTERM ends it in order.
@@ -35,14 +29,11 @@ pub(super) fn end_in_order() -> Result<(), BenchError> {
     Ok(())
 }
 
-/// From outside: ends it in order, where counts are to be written.
-pub(super) fn end(child: &Child) -> io::Result<()> {
-    if !asked() {
-        return Ok(());
+/// From outside: ends it in order, where that is to be written.
+pub(super) fn end(child: &mut Child) -> io::Result<()> {
+    if asked() {
+        kill_process(Pid::from_child(child), Signal::TERM)?;
+        child.wait()?;
     }
-    let process = pidfd_open(Pid::from_child(child), PidfdFlags::empty())?;
-    pidfd_send_signal(&process, Signal::TERM)?;
-    // Readable when it has ended.
-    poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&PATIENCE))?;
     Ok(())
 }
