@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use routemq_tests::{Mosquitto, MosquittoConfig};
+use routemq_tests::{Mosquitto, MosquittoConfig, ensure, eventually};
 use tokio::runtime::Runtime;
 
 use super::contestant::{DEVICES, ROUTES, Sample, Setting, order, runtime};
@@ -22,6 +22,8 @@ use crate::{
 
 const WARM_UP: Duration = Duration::from_millis(200);
 const SPAN: Duration = Duration::from_millis(500);
+/// Plenty for imports and one subscription.
+const PYTHON_START: Duration = Duration::from_mins(1);
 
 /// A broker, what publishes to it, and who subscribes.
 pub(super) struct Chain {
@@ -62,10 +64,14 @@ impl Chain {
         database: Option<String>,
         runtime: &Runtime,
     ) -> Result<Self, BenchError> {
-        let config = MosquittoConfig { persistence: false, ..MosquittoConfig::default() };
+        let extra = "log_type subscribe\n".to_owned();
+        let config = MosquittoConfig { persistence: false, extra, ..MosquittoConfig::default() };
         let broker = runtime.block_on(Mosquitto::start(config));
         let order = Order { database, ..order(kind, broker.port(), setting) };
         let subject = Subject::start(&order)?;
+        if kind == Kind::Python {
+            runtime.block_on(subscribed(&broker));
+        }
         let traffic = Traffic { routes: ROUTES, devices: DEVICES, qos: setting.qos };
         let feeder = Feeder::start(broker.port(), traffic, &order.progress)?;
         Ok(Self { _broker: broker, subject, feeder })
@@ -85,4 +91,12 @@ impl Chain {
         }
         Ok(Sample::of(messages, time, took))
     }
+}
+
+/// Waits until the broker has logged a subscription (`<client> <QoS> <filter>`) of the Python framework's filter.
+async fn subscribed(broker: &Mosquitto) {
+    eventually("the Python framework subscribes", PYTHON_START, async || {
+        ensure(broker.log().contains(" site/+/+"), || "no subscription".to_owned())
+    })
+    .await;
 }

@@ -6,7 +6,6 @@ use std::{
     net::TcpStream,
     path::PathBuf,
     process::{Child, Command, Stdio},
-    time::Duration,
 };
 
 use super::{Kind, Order, profile, progress::Progress, python};
@@ -14,9 +13,6 @@ use crate::{
     cpu,
     error::{BenchError, Context as _},
 };
-
-/// Plenty for imports and one subscription.
-const PYTHON_START: Duration = Duration::from_secs(4);
 
 /// A running subject; dropping it ends it.
 #[derive(Debug)]
@@ -29,7 +25,7 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
-    /// Starts it and waits until it is subscribed.
+    /// Starts it and waits until it is subscribed; the Python framework, which says nothing of that, is only started.
     pub(crate) fn start(order: &Order) -> Result<Self, BenchError> {
         if order.kind == Kind::Python {
             return Self::start_python(order);
@@ -54,13 +50,11 @@ impl Subject {
         Ok(Self { kind: order.kind, child, progress, path, metrics })
     }
 
-    /// The framework says nothing of its subscriptions: it is given time.
     fn start_python(order: &Order) -> Result<Self, BenchError> {
         let child =
             python::command(order)?.spawn().context("the Python framework does not start")?;
         let path = order.progress.clone();
         let progress = File::open(&path).context("the subject shows no progress")?;
-        std::thread::sleep(PYTHON_START);
         Ok(Self { kind: order.kind, child, progress, path, metrics: 0 })
     }
 
