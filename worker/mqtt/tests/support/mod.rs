@@ -18,9 +18,10 @@ use std::{
 };
 
 use routemq_mqtt::{
-    AckToken, Acks, Delivery, Publish, QoS, Receiver, Session, SessionConfig, SessionHandle,
-    SessionStatus, Subscription,
+    AckToken, Acks, ConnectionState, Delivery, Publish, QoS, Receiver, Session, SessionConfig,
+    SessionHandle, SessionStatus, Subscription,
 };
+use stub::{Peer, Stub};
 use tokio::sync::watch;
 
 /// Longer than anything here takes, shorter than anybody's patience.
@@ -178,4 +179,18 @@ pub fn config(port: u16, client_id: &str) -> SessionConfig {
     let mut config = SessionConfig::new(url, client_id);
     config.max_backoff = Duration::from_millis(50);
     config
+}
+
+/// A connected session that wants nothing, and the broker's end.
+pub async fn connected(stub: &Stub) -> (Listener, Peer) {
+    let mut settings = config(stub.port, "worker");
+    settings.receive_maximum = 4;
+    let client = Listener::lazy(settings);
+    let peer = stub.welcome().await;
+    (client, peer)
+}
+
+/// Whether it waits to connect again.
+pub fn is_waiting(status: &SessionStatus) -> bool {
+    matches!(status.connection, ConnectionState::Waiting { .. })
 }
