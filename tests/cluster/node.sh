@@ -211,12 +211,16 @@ remove_cgroups() {
 
 # === Down ===
 
+# ended PID: whether it has ended, and with it all processes of the namespace whose first it is. Those end after it has lost its command line, and before
+# it is a zombie.
+ended() { case $(sed -n 's/^State:[[:space:]]*\(.\).*/\1/p' "/proc/$1/status" 2>/dev/null) in '' | Z | X) ;; *) return 1 ;; esac; }
+
 # Kills the first process, and with it all of them; awaits their end.
 end_node() {
-  local pid
+  local pid try
   if pid=$(cat "$dir/pid/init" 2>/dev/null) && running "$pid"; then
     kill -KILL "$pid" 2>/dev/null
-    gone "$pid"
+    for try in $(seq 100); do ended "$pid" && break; sleep 0.1; done
   fi
   local number
   if number=$(cat "$dir/number" 2>/dev/null) && link_is_ours "$number"; then ip link delete "rmq$number" 2>/dev/null; fi
