@@ -15,6 +15,21 @@ use support::{
     Listener, config, connected, is_waiting,
     stub::{Stub, publish},
 };
+use tokio::time::timeout;
+
+/// A broker that has not sent all by then waits for the session to read on.
+const STANDSTILL: Duration = Duration::from_secs(1);
+
+/// Finishes all messages as they come, until `count` are.
+async fn finish(client: &Listener, count: usize) {
+    let mut done = 0;
+    while done < count {
+        client.count(done + 1).await;
+        let tokens = client.tokens().split_off(done);
+        done += tokens.len();
+        client.acks.done_all(&tokens);
+    }
+}
 
 #[tokio::test]
 async fn acknowledgements_go_out_in_the_order_of_receipt() {
@@ -54,7 +69,7 @@ async fn a_flood_beyond_the_receive_maximum_waits_unread_and_breaks_nothing() {
     let stub = Stub::start().await;
     let (client, mut peer) = connected(&stub).await;
     let (count, padding) = (20_000_u16, "x".repeat(1000));
-    let flood = tokio::spawn(async move {
+    let mut flood = tokio::spawn(async move {
         for id in 1..=count {
             peer.send(publish("a", 1, id, &format!("{id} {padding}"))).await;
         }
@@ -62,15 +77,8 @@ async fn a_flood_beyond_the_receive_maximum_waits_unread_and_breaks_nothing() {
     });
     client.count(4).await;
     // Neither end's buffers hold twenty megabytes: the broker cannot go on, and nothing breaks.
-    tokio::time::sleep(Duration::from_secs(1)).await;
-    assert!(!flood.is_finished(), "all of it was read");
-    let mut done = 0;
-    while done < usize::from(count) {
-        client.count(done + 1).await;
-        let tokens = client.tokens().split_off(done);
-        done += tokens.len();
-        client.acks.done_all(&tokens);
-    }
+    assert!(timeout(STANDSTILL, &mut flood).await.is_err(), "all of it was read");
+    finish(&client, usize::from(count)).await;
     let mut peer = flood.await.unwrap();
     let acks = peer.acks(usize::from(count)).await;
     assert!(acks.iter().map(|(_, id)| *id).eq(1..=count), "out of order");
@@ -134,22 +142,16 @@ async fn messages_too_large_for_the_window_wait_unread_until_others_are_finished
     let client = Listener::lazy(settings);
     let mut peer = stub.welcome().await;
     let (count, large) = (60_u16, "x".repeat(500_000));
-    let flood = tokio::spawn(async move {
+    let mut flood = tokio::spawn(async move {
         for id in 1..=count {
             peer.send(publish("a", 1, id, &large)).await;
         }
         peer
     });
     client.count(4).await;
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    let stands_still = timeout(STANDSTILL, &mut flood).await.is_err();
     let read = client.seen().deliveries.len();
-    assert!((4..=6).contains(&read) && !flood.is_finished(), "{read} messages read");
-    let mut done = 0;
-    while done < usize::from(count) {
-        client.count(done + 1).await;
-        let tokens = client.tokens().split_off(done);
-        done += tokens.len();
-        client.acks.done_all(&tokens);
-    }
+    assert!((4..=6).contains(&read) && stands_still, "{read} messages read");
+    finish(&client, usize::from(count)).await;
     assert_eq!(flood.await.unwrap().acks(usize::from(count)).await.len(), usize::from(count));
 }
