@@ -9,7 +9,7 @@ fn layout() -> &'static Path {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/layout"))
 }
 
-/// What `cc` is told besides `arguments`; the names of files as `*`.
+/// What `cc` is told besides `arguments`, without the names of files.
 fn added(arguments: &[&str]) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
     let cc = folder.path().join("cc");
