@@ -78,12 +78,16 @@ await() {
   done
 }
 
-# gone PID: awaits its end, 10 s at most.
-gone() {
+# soon COMMAND…: awaits that it succeeds, 10 s at most.
+soon() {
   local try
-  for try in $(seq 100); do running "$1" || return 0; sleep 0.1; done
+  for try in $(seq 100); do "$@" && return; sleep 0.1; done
   return 1
 }
+
+# gone PID: awaits its end, 10 s at most.
+gone() { soon stopped "$1"; }
+stopped() { ! running "$1"; }
 
 # stop NAME: TERM, then KILL after 10 s.
 stop() {

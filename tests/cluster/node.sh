@@ -199,15 +199,12 @@ make_cgroups() {
 
 # A group goes once its last process is reaped, a moment after it was killed.
 remove_cgroups() {
-  local path try
-  for path in $(hierarchies); do
-    for try in $(seq 100); do
-      [ -d "$path/$(cgroup)" ] || break
-      find "$path/$(cgroup)" -depth -type d -exec rmdir {} + 2>/dev/null && break
-      sleep 0.1
-    done
-  done
+  local path
+  for path in $(hierarchies); do soon without "$path/$(cgroup)" || :; done
 }
+
+# without FOLDER: whether no such group is left.
+without() { [ ! -d "$1" ] || find "$1" -depth -type d -exec rmdir {} + 2>/dev/null; }
 
 # === Down ===
 
@@ -217,10 +214,10 @@ ended() { case $(sed -n 's/^State:[[:space:]]*\(.\).*/\1/p' "/proc/$1/status" 2>
 
 # Kills the first process, and with it all of them; awaits their end.
 end_node() {
-  local pid try
+  local pid
   if pid=$(cat "$dir/pid/init" 2>/dev/null) && running "$pid"; then
     kill -KILL "$pid" 2>/dev/null
-    for try in $(seq 100); do ended "$pid" && break; sleep 0.1; done
+    soon ended "$pid"
   fi
   local number
   if number=$(cat "$dir/number" 2>/dev/null) && link_is_ours "$number"; then ip link delete "rmq$number" 2>/dev/null; fi
